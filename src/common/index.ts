@@ -1,0 +1,2 @@
+export { ShoalError } from './errors.ts'
+export type { Startable } from './lifecycle.ts'
