@@ -1,0 +1,33 @@
+/**
+ * Connections between nodes: a libp2p host, and three protocols on it. Messages are checked when they come
+ * in; everything handed out is plain typed data.
+ *
+ * @example
+ * ```ts
+ * const host = createHost({ identity: { keyPath }, listen: ['/ip4/127.0.0.1/tcp/0'] })
+ * host.serve({ info, control, data })
+ * await host.start()
+ * const control = await host.openControl(peer, addresses)
+ * control.start({ receive: (message) => ..., end: (error) => ... })
+ * control.send({ type: 'ping', nonce: 1 })
+ * ```
+ *
+ * @packageDocumentation
+ */
+export { NetError, type NetErrorCode } from './errors.ts'
+export { createHost } from './host.ts'
+export type {
+  ControlStream,
+  DataReceiver,
+  DataSender,
+  FrameLimits,
+  Handlers,
+  Host,
+  HostIdentity,
+  HostInit,
+  HostLogger,
+  Listener
+} from './types.ts'
+export { WireError, type WireErrorCode } from './wire/errors.ts'
+export { encodedLength } from './wire/frame.ts'
+export * from './wire/types.ts'

@@ -1,0 +1,116 @@
+import type { Startable } from '../common/index.ts'
+import type { ControlMessage, Frame, Info } from './wire/types.ts'
+
+/**
+ * Called from the socket's own read event, with no queue between: what it does delays the connection.
+ * If it throws, the stream is aborted with that error.
+ */
+export interface Listener<T> {
+  receive(value: T): void
+  /**
+   * Called exactly once, last, also for a local close or abort. No error: the other side closed in good
+   * order. An error: a reset, a lost connection, a `WireError` for what the peer sent, or our own abort.
+   */
+  end(error?: Error): void
+}
+
+/** One session's messages between the consumer and one stage, in both directions. */
+export interface ControlStream {
+  readonly peer: string
+  /** Begin to receive; nothing that came before is lost (up to the read buffer). To be called once. */
+  start(listener: Listener<ControlMessage>): void
+  /** False when the stream has ended (the listener hears why). Throws `WireError` for an invalid message. */
+  send(message: ControlMessage): boolean
+  /** Send what is queued, then end both ways. Never rejects. */
+  close(): Promise<void>
+  /** Reset at once: the other side's listener hears of it. */
+  abort(error: Error): void
+  /** Resolves, never rejects: with the error if there was one. */
+  readonly closed: Promise<Error | undefined>
+}
+
+/** The sending end of a data stream: frames to the next hop. */
+export interface DataSender {
+  readonly peer: string
+  /**
+   * Written before it returns. Resolves when the stream can take more (back-pressure); rejects with
+   * `NetError` CLOSED when the stream has ended or ends while waiting.
+   */
+  send(frame: Frame): Promise<void>
+  close(): Promise<void>
+  abort(error: Error): void
+  readonly closed: Promise<Error | undefined>
+  readonly bytesSent: number
+}
+
+export interface FrameLimits {
+  /** Numbers per row of a payload. */
+  width: number
+  maxRows: number
+}
+
+/** The receiving end of a data stream: frames from the hop before. */
+export interface DataReceiver {
+  readonly peer: string
+  /** Begin to receive. To be called once, in or after `data()`. A frame beyond the limits aborts the stream. */
+  start(limits: FrameLimits, listener: Listener<Frame>): void
+  /** Stop receiving (a frame already in hand may still come); the sender's `send` stops resolving. */
+  pause(): void
+  resume(): void
+  abort(error: Error): void
+  readonly closed: Promise<Error | undefined>
+  readonly bytesReceived: number
+}
+
+/** What a provider answers with. Exceptions thrown by these reset the stream. */
+export interface Handlers {
+  info(): Info
+  /** A consumer opened a control stream: call `start` on it, or abort it. */
+  control(stream: ControlStream): void
+  /** A hop presents a ticket: true accepts, false resets. Call `stream.start` before or after. */
+  data(ticket: Uint8Array, stream: DataReceiver): boolean | Promise<boolean>
+}
+
+export interface Host extends Startable {
+  readonly peerId: string
+  /** Where it listens, each with /p2p/<id>; empty until started. */
+  readonly addresses: string[]
+  /** Dial one address (it may end in /p2p/<id>); gives the peer id that answered. */
+  connect(address: string, signal?: AbortSignal): Promise<string>
+  info(peer: string, addresses: string[], signal?: AbortSignal): Promise<Info>
+  /** A new control stream. Uses an open connection to the peer, else dials the addresses. */
+  openControl(peer: string, addresses: string[], signal?: AbortSignal): Promise<ControlStream>
+  /** A new data stream; resolves when the other side has accepted the ticket. */
+  openData(peer: string, addresses: string[], ticket: Uint8Array, signal?: AbortSignal): Promise<DataSender>
+  /** Answer others. To be called once, before or after `start`. */
+  serve(handlers: Handlers): void
+  /** Peers with an open connection. */
+  readonly peers: string[]
+  /** Called when the last connection to a peer is gone. Returns how to stop listening. */
+  onDisconnect(listener: (peer: string) => void): () => void
+}
+
+export type HostIdentity =
+  /** An Ed25519 key in this file (mode 0600), created when missing. */
+  | { keyPath: string }
+  /** An Ed25519 private key, as libp2p's protobuf bytes. */
+  | { privateKey: Uint8Array }
+  /** A new identity that is not kept, for tests and throwaway nodes. */
+  | { ephemeral: true }
+
+/** The four levels that pino and the console share. */
+export interface HostLogger {
+  debug(message: string): void
+  info(message: string): void
+  warn(message: string): void
+  error(message: string): void
+}
+
+export interface HostInit {
+  identity: HostIdentity
+  /** Multiaddrs, such as /ip4/127.0.0.1/tcp/0. Empty: does not listen. */
+  listen: string[]
+  /** Asked before every dial, also of addresses that peers name. By default loopback addresses only. */
+  dialGate?: (address: string) => boolean
+  logger?: HostLogger
+}

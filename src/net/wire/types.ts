@@ -1,0 +1,197 @@
+// The plain, checked data that the rest of Shoal sees of the wire. PROTOCOL.md says what each message means.
+
+/** What all stages of a chain must agree on, or their hidden states would not fit together. */
+export interface Profile {
+  kvTypeK: string
+  kvTypeV: string
+  flashAttention: boolean
+  /** How hidden states are written in frames: `f32`. */
+  codec: string
+}
+
+/** Don't-repeat-yourself sampling; off when `multiplier` is 0. */
+export interface DryOptions {
+  multiplier: number
+  base: number
+  allowedLength: number
+  penaltyLastN: number
+  breakers: string[]
+}
+
+/** How the tail draws tokens, in llama.cpp's terms. */
+export interface SamplerOptions {
+  temperature: number
+  topK: number
+  topP: number
+  minP: number
+  /** Tokens that the penalties look back on; -1 for the whole context. */
+  penaltyLastN: number
+  repeatPenalty: number
+  frequencyPenalty: number
+  presencePenalty: number
+  dry?: DryOptions
+  logitBias: { token: number; bias: number }[]
+  /** The draw at position p is a function of (seed, p). 0 .. 2^32 - 1. */
+  seed: number
+  /** GBNF; empty for none. */
+  grammar: string
+}
+
+/** The hop that a stage sends its hidden states to. */
+export interface NextHop {
+  peer: string
+  addresses: string[]
+  /** 16 random bytes that the data stream to it begins with. */
+  ticket: Uint8Array
+}
+
+/** Consumer to stage, the first message: compute blocks [start, end) of the model for this session. */
+export interface Open {
+  type: 'open'
+  /** 16 bytes. */
+  session: Uint8Array
+  /** The model's id: 64 hexadecimal digits. */
+  model: string
+  start: number
+  end: number
+  /** This hop is the tail: it has the head and samples. */
+  head: boolean
+  profile: Profile
+  /** 16 bytes that the data stream from the hop before has to present. */
+  ticketIn: Uint8Array
+  next?: NextHop
+  /** Positions of KV cache to reserve. */
+  reserve: number
+  sampler?: SamplerOptions
+}
+
+/** Stage to consumer: the session is open. */
+export interface Opened {
+  type: 'opened'
+  /** Most rows that a frame to this stage may have. */
+  maxRows: number
+  /** Most positions that the session may reach on this stage. */
+  capacity: number
+}
+
+export const REFUSAL_CODES = [
+  'model',
+  'span',
+  'profile',
+  'full',
+  'engine',
+  'ticket',
+  'input',
+  'next',
+  'busy',
+  'stopping'
+] as const
+
+/** Why a stage gives up a session; other strings than {@link REFUSAL_CODES} may come from newer peers. */
+export type RefusalCode = (typeof REFUSAL_CODES)[number]
+
+/** Stage to consumer: it does not open the session, or gives it up. */
+export interface Refused {
+  type: 'refused'
+  code: string
+  message: string
+}
+
+/** Stage to consumer: a frame did not fit; the stage holds `length` positions in this epoch. */
+export interface Need {
+  type: 'need'
+  epoch: number
+  length: number
+}
+
+/** Tail to consumer: what it drew. */
+export interface Tokens {
+  type: 'tokens'
+  epoch: number
+  /** Position of the row whose logits gave the first token; each next token belongs to the next row. */
+  position: number
+  tokens: number[]
+}
+
+/** Stage to consumer, once per frame. */
+export interface Timing {
+  type: 'timing'
+  epoch: number
+  position: number
+  rows: number
+  queueMicroseconds: number
+  computeMicroseconds: number
+  bytesIn: number
+  bytesOut: number
+}
+
+/** Consumer to stage: done, free everything. */
+export interface Close {
+  type: 'close'
+}
+
+export interface Ping {
+  type: 'ping'
+  /** Echoed in the pong. 0 .. 2^53 - 1. */
+  nonce: number
+}
+
+export interface Pong {
+  type: 'pong'
+  nonce: number
+}
+
+export type ControlMessage = Open | Opened | Refused | Need | Tokens | Timing | Close | Ping | Pong
+
+/** One span that a node has loaded. */
+export interface StageInfo {
+  /** The model's id: 64 hexadecimal digits. */
+  model: string
+  name: string
+  architecture: string
+  start: number
+  end: number
+  blockCount: number
+  /** Numbers in one row of hidden state. */
+  width: number
+  /** It has the output head and can be the tail. */
+  head: boolean
+  /** It has the token embeddings. */
+  embedding: boolean
+  profile: Profile
+  context: number
+  maxRows: number
+}
+
+export interface PeerAddress {
+  peer: string
+  addresses: string[]
+}
+
+/** What a node says about itself when asked. */
+export interface Info {
+  version: string
+  stages: StageInfo[]
+  addresses: string[]
+  /** Others it knows of. */
+  peers: PeerAddress[]
+}
+
+/** Which rows the tail draws a token for. */
+export type SampleMode = 'none' | 'last' | 'all'
+
+/** How a frame's payload is written: `none` has token ids only, `f32` has rows x width little-endian floats. */
+export type FrameCodec = 'none' | 'f32'
+
+/** Rows at a position of a session. */
+export interface Frame {
+  epoch: number
+  /** Position of the first row. */
+  position: number
+  /** One id per row. */
+  tokens: Int32Array
+  sample: SampleMode
+  codec: FrameCodec
+  /** Row-major, 4-byte aligned after decoding; empty for codec `none`. */
+  payload: Uint8Array
+}
