@@ -20,7 +20,6 @@ export type {
   ControlStream,
   DataReceiver,
   DataSender,
-  FrameLimits,
   Handlers,
   Host,
   HostIdentity,

@@ -1,5 +1,5 @@
 import type { Startable } from '../common/index.ts'
-import type { ControlMessage, Frame, Info } from './wire/types.ts'
+import type { ControlMessage, Frame, FrameLimits, Info } from './wire/types.ts'
 
 /**
  * Called from the socket's own read event, with no queue between: what it does delays the connection.
@@ -41,12 +41,6 @@ export interface DataSender {
   abort(error: Error): void
   readonly closed: Promise<Error | undefined>
   readonly bytesSent: number
-}
-
-export interface FrameLimits {
-  /** Numbers per row of a payload. */
-  width: number
-  maxRows: number
 }
 
 /** The receiving end of a data stream: frames from the hop before. */

@@ -1,8 +1,166 @@
-import type { Frame } from './types.ts'
+// Frames on a data stream: a fixed header, one token id per row, then the rows. All little-endian, which every
+// machine that Shoal runs on is, so ids and numbers are used in place.
+import { Uint8ArrayList } from 'uint8arraylist'
+import { WireError } from './errors.ts'
+import { MAX_FRAME_BYTES, MAX_INT32, MAX_ROWS, MAX_UINT32, MAX_WIDTH } from './limits.ts'
+import type { Frame, FrameCodec, FrameLimits, SampleMode } from './types.ts'
 
+/** u32 length of what follows it, u8 version, u8 codec, u8 sample mode, u8 zero, u32 epoch, u32 position, u32 rows. */
 const HEADER_BYTES = 20
+const LENGTH_BYTES = 4
+const BYTES_PER_ID = 4
+const VERSION = 1
+const CODECS: readonly FrameCodec[] = ['none', 'f32']
+const BYTES_PER_NUMBER: Readonly<Record<FrameCodec, number>> = { none: 0, f32: 4 }
+const SAMPLE_MODES: readonly SampleMode[] = ['none', 'last', 'all']
 
-/** Bytes that a frame takes on a data stream. */
+/** Bytes that a frame takes on a data stream, before encryption. */
 export function encodedLength(frame: Frame): number {
   return HEADER_BYTES + frame.tokens.byteLength + frame.payload.byteLength
+}
+
+function isWithin(value: number, low: number, high: number): boolean {
+  return Number.isInteger(value) && value >= low && value <= high
+}
+
+function checkFrame(frame: Frame): void {
+  const rows = frame.tokens.length
+  const fail = (field: string, message: string): never => {
+    throw new WireError('INVALID', `a frame's ${field} ${message}`, field)
+  }
+  if (!isWithin(rows, 1, MAX_ROWS)) fail('tokens', `must be 1 to ${MAX_ROWS}, not ${rows}`)
+  if (!isWithin(frame.epoch, 0, MAX_UINT32)) fail('epoch', 'must be an unsigned 32-bit number')
+  if (!isWithin(frame.position, 0, MAX_INT32 - rows)) fail('position', 'must be below 2^31')
+  const size = BYTES_PER_NUMBER[frame.codec]
+  const isWhole = size === 0 ? frame.payload.byteLength === 0 : frame.payload.byteLength % (rows * size) === 0
+  if (!isWhole || (size > 0 && frame.payload.byteLength === 0))
+    fail('payload', `must be ${rows} rows of ${frame.codec}`)
+  if (encodedLength(frame) > MAX_FRAME_BYTES) {
+    throw new WireError('TOO_LARGE', `a frame of ${encodedLength(frame)} bytes: at most ${MAX_FRAME_BYTES}`)
+  }
+}
+
+/**
+ * The frame's bytes. The payload is not copied: it must not be overwritten until it was sent.
+ * Throws {@link WireError}.
+ */
+export function encodeFrame(frame: Frame): Uint8ArrayList {
+  checkFrame(frame)
+  const { tokens, payload } = frame
+  const head = new Uint8Array(HEADER_BYTES + tokens.byteLength)
+  const view = new DataView(head.buffer)
+  view.setUint32(0, encodedLength(frame) - LENGTH_BYTES, true)
+  head[4] = VERSION
+  head[5] = CODECS.indexOf(frame.codec)
+  head[6] = SAMPLE_MODES.indexOf(frame.sample)
+  view.setUint32(8, frame.epoch, true)
+  view.setUint32(12, frame.position, true)
+  view.setUint32(16, tokens.length, true)
+  head.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength), HEADER_BYTES)
+  return payload.byteLength === 0 ? new Uint8ArrayList(head) : new Uint8ArrayList(head, payload)
+}
+
+interface PendingFrame {
+  epoch: number
+  position: number
+  rows: number
+  sample: SampleMode
+  codec: FrameCodec
+  /** Token ids, then payload; its own allocation, so both are aligned. */
+  body: Uint8Array<ArrayBuffer>
+}
+
+/**
+ * Bytes in, frames out, however the bytes are cut. Copies each frame's body once, into memory whose size was
+ * checked against the limits before.
+ *
+ * @example
+ * ```ts
+ * decoder.push(chunk)
+ * for (let frame = decoder.next(); frame; frame = decoder.next()) use(frame)
+ * ```
+ */
+export class FrameDecoder {
+  readonly #limits: FrameLimits
+  readonly #header = new Uint8Array(HEADER_BYTES)
+  readonly #headerView = new DataView(this.#header.buffer)
+  readonly #chunks: Uint8Array[] = []
+  #filled = 0
+  #partial: PendingFrame | undefined
+
+  constructor(limits: FrameLimits) {
+    if (!isWithin(limits.width, 1, MAX_WIDTH) || !isWithin(limits.maxRows, 1, MAX_ROWS)) {
+      throw new WireError('INVALID', `frames of ${limits.maxRows} rows of ${limits.width} numbers`, 'limits')
+    }
+    this.#limits = limits
+  }
+
+  /** Nothing is left of a frame that began: the stream may end here. */
+  get isBetweenFrames(): boolean {
+    return this.#chunks.length === 0 && this.#filled === 0 && this.#partial === undefined
+  }
+
+  push(chunk: Uint8Array): void {
+    if (chunk.byteLength > 0) this.#chunks.push(chunk)
+  }
+
+  /** The next whole frame, if there is one. Throws {@link WireError}; the decoder is of no use after that. */
+  next(): Frame | undefined {
+    if (this.#partial === undefined) {
+      if (!this.#fill(this.#header)) return undefined
+      this.#partial = this.#readHeader()
+    }
+    if (!this.#fill(this.#partial.body)) return undefined
+    const { body, rows, ...fields } = this.#partial
+    this.#partial = undefined
+    const tokens = new Int32Array(body.buffer, 0, rows)
+    for (const token of tokens) {
+      if (token < 0) throw new WireError('INVALID', `token id ${token} in a frame`, 'tokens')
+    }
+    return { ...fields, tokens, payload: body.subarray(rows * BYTES_PER_ID) }
+  }
+
+  /** Copy waiting bytes into the target; true, and ready for the next target, when it is full. */
+  #fill(target: Uint8Array): boolean {
+    while (this.#filled < target.byteLength) {
+      const chunk = this.#chunks.shift()
+      if (chunk === undefined) return false
+      const count = Math.min(chunk.byteLength, target.byteLength - this.#filled)
+      target.set(count === chunk.byteLength ? chunk : chunk.subarray(0, count), this.#filled)
+      this.#filled += count
+      if (count < chunk.byteLength) this.#chunks.unshift(chunk.subarray(count))
+    }
+    this.#filled = 0
+    return true
+  }
+
+  #readHeader(): PendingFrame {
+    const header = this.#header
+    const view = this.#headerView
+    if (header[4] !== VERSION) {
+      throw new WireError('VERSION', `a frame of version ${header[4]}: this node speaks ${VERSION}`)
+    }
+    const codec = CODECS[header[5]!]
+    const sample = SAMPLE_MODES[header[6]!]
+    if (codec === undefined) throw new WireError('INVALID', `frame codec ${header[5]}`, 'codec')
+    if (sample === undefined) throw new WireError('INVALID', `sample mode ${header[6]}`, 'sample')
+    const position = view.getUint32(12, true)
+    const rows = view.getUint32(16, true)
+    const { maxRows, width } = this.#limits
+    if (rows === 0) throw new WireError('INVALID', 'a frame without rows', 'rows')
+    if (rows > maxRows)
+      throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'rows')
+    if (position > MAX_INT32 - rows) throw new WireError('INVALID', `position ${position}`, 'position')
+    const size = rows * (BYTES_PER_ID + width * BYTES_PER_NUMBER[codec])
+    const length = view.getUint32(0, true)
+    if (length !== HEADER_BYTES - LENGTH_BYTES + size) {
+      throw new WireError(
+        'MALFORMED',
+        `a frame of ${rows} rows of ${width} numbers in ${length} bytes`,
+        'length'
+      )
+    }
+    if (HEADER_BYTES + size > MAX_FRAME_BYTES) throw new WireError('TOO_LARGE', `a frame of ${size} bytes`)
+    return { epoch: view.getUint32(8, true), position, rows, sample, codec, body: new Uint8Array(size) }
+  }
 }

@@ -195,3 +195,10 @@ export interface Frame {
   /** Row-major, 4-byte aligned after decoding; empty for codec `none`. */
   payload: Uint8Array
 }
+
+/** What a receiver accepts in one frame. */
+export interface FrameLimits {
+  /** Numbers per row of a payload. */
+  width: number
+  maxRows: number
+}

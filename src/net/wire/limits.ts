@@ -1,0 +1,22 @@
+// Bounds of everything that comes from a peer. Generous against real models, small against memory.
+
+/** A control or info message, encoded. Holds a grammar at its bound and 4,096 biases several times over. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024
+/** Rows of one frame; engines take a few hundred to a few thousand per step. */
+export const MAX_ROWS = 65_536
+/** llama.cpp counts positions and token ids in signed 32 bits. */
+export const MAX_INT32 = 2 ** 31 - 1
+export const MAX_UINT32 = 2 ** 32 - 1
+/** The deepest open models have some 130 blocks. */
+export const MAX_BLOCKS = 4_096
+/** Numbers per row; the widest open models have 16,384. */
+export const MAX_WIDTH = 131_072
+/** One frame: 2,048 rows of 8,192 numbers. A receiver's own limits are tighter. */
+export const MAX_FRAME_BYTES = 64 * 1024 * 1024
+/** Session ids and tickets: 128 random bits cannot be guessed. */
+export const TICKET_BYTES = 16
+export const MAX_GRAMMAR_CHARACTERS = 256 * 1024
+export const MAX_LOGIT_BIASES = 4_096
+export const MAX_ADDRESSES = 16
+export const MAX_STAGES = 256
+export const MAX_PEERS = 1_024
