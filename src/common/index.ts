@@ -1,2 +1,3 @@
 export { ShoalError } from './errors.ts'
+export { FileSource } from './file.ts'
 export type { Startable } from './lifecycle.ts'

@@ -1,0 +1,38 @@
+import { type FileHandle, open } from 'node:fs/promises'
+
+/** Random access to a file on disk, by exact ranges. Structurally a `ByteSource` of gguf/. */
+export class FileSource {
+  readonly path: string
+  readonly size: number
+  readonly #handle: FileHandle
+
+  private constructor(path: string, size: number, handle: FileHandle) {
+    this.path = path
+    this.size = size
+    this.#handle = handle
+  }
+
+  static async open(path: string): Promise<FileSource> {
+    const handle = await open(path, 'r')
+    const { size } = await handle.stat()
+    return new FileSource(path, size, handle)
+  }
+
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
+    signal?.throwIfAborted()
+    if (offset < 0 || length < 0 || offset + length > this.size) {
+      throw new RangeError(`${this.path}: bytes ${offset} to ${offset + length} of ${this.size}`)
+    }
+    const buffer = new Uint8Array(length)
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done)
+      if (bytesRead === 0) throw new RangeError(`${this.path} became shorter while it was read`)
+      done += bytesRead
+    }
+    return buffer
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}

@@ -1,0 +1,98 @@
+/** One life of the engine's process: requests in order, replies by id, and what it said when it died. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import type { Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { Channel, type Message } from './channel.ts'
+import { EngineError } from './errors.ts'
+import type { ErrorHead, Request } from './messages.ts'
+
+const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
+/** Lines of llama.cpp's log that are kept to explain a death. */
+const LOG_LINES = 40
+
+interface Pending {
+  resolve(message: Message): void
+  reject(error: Error): void
+}
+
+export class EngineChild {
+  /** Resolves with the reason when the process is gone, whoever ended it. */
+  readonly exited: Promise<string>
+  readonly #process: ChildProcess
+  readonly #channel: Channel
+  readonly #pending = new Map<number, Pending>()
+  readonly #log: string[] = []
+  #nextId = 1
+
+  constructor(onProgress: (fraction: number) => void) {
+    this.#process = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', WORKER], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe']
+    })
+    const socket = this.#process.stdio[3] as Socket
+    socket.on('error', () => {}) // the exit tells more
+    this.#channel = new Channel(socket, (message) => {
+      const { id, progress } = message.head as { id?: number; progress?: number }
+      if (progress !== undefined) onProgress(progress)
+      if (id !== undefined) this.#settle(id, message)
+    })
+    this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#log.push(...text.split('\n').filter((line) => line !== ''))
+      this.#log.splice(0, this.#log.length - LOG_LINES)
+    })
+    this.exited = new Promise((resolve) => {
+      // 'close' comes after the last of stderr, 'exit' may not
+      this.#process.once('close', (code, signal) => resolve(this.#explain(code, signal)))
+      this.#process.once('error', (error) => resolve(error.message))
+    })
+    void this.exited.then((reason) => {
+      for (const { reject } of this.#pending.values()) {
+        reject(new EngineError('DIED', `The engine's process is gone: ${reason}`))
+      }
+      this.#pending.clear()
+    })
+  }
+
+  get pid(): number | undefined {
+    return this.#process.pid
+  }
+
+  #explain(code: number | null, signal: NodeJS.Signals | null): string {
+    const how = signal === null ? `exit code ${code}` : `signal ${signal}`
+    const why = this.errorLog()
+    return why === '' ? how : `${how}; ${why}`
+  }
+
+  /** The lines of the log that speak of errors, at most three. */
+  errorLog(): string {
+    const telling = /error|fail|assert|abort|unknown|invalid|missing/i
+    return this.#log
+      .filter((line) => telling.test(line))
+      .slice(-3)
+      .join(' / ')
+  }
+
+  request(request: Request, parts: readonly ArrayBufferView[] = []): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      if (this.#process.exitCode !== null || this.#process.signalCode !== null) {
+        reject(new EngineError('DIED', "The engine's process is gone."))
+        return
+      }
+      const id = this.#nextId++
+      this.#pending.set(id, { resolve, reject })
+      this.#channel.send({ id, request }, parts)
+    })
+  }
+
+  #settle(id: number, message: Message): void {
+    const pending = this.#pending.get(id)
+    this.#pending.delete(id)
+    const { error } = message.head as { error?: ErrorHead }
+    if (error === undefined) pending?.resolve(message)
+    else pending?.reject(new EngineError(error.code, error.message))
+  }
+
+  async kill(): Promise<void> {
+    this.#process.kill('SIGKILL')
+    await this.exited
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Computes a span of a model's blocks, with llama.cpp in a child process.
+ *
+ * @example
+ * ```ts
+ * const engine = new LlamaEngine({ files: ['models/demo.gguf'], context: 512, sequences: 4, threads: 2 })
+ * await engine.start()
+ * const tokens = await engine.tokenize('Once upon a time')
+ * await engine.setSampler(0, { temperature: 0, seed: 1 })
+ * const { groups } = await engine.run([{ sequence: 0, position: 0, tokens, output: 'sample-last' }])
+ * console.log(groups[0]?.sampled)
+ * await engine.stop()
+ * ```
+ */
+export type {
+  BatchResult,
+  DeviceInfo,
+  EmbeddingTable,
+  Engine,
+  EngineDescription,
+  EngineInit,
+  GroupResult,
+  KvType,
+  LoadOptions,
+  Output,
+  Profile,
+  RowGroup,
+  SamplerSettings
+} from './contract.ts'
+export { EngineError, type EngineErrorCode } from './errors.ts'
+export { LlamaEngine } from './llama-engine.ts'

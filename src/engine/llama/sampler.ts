@@ -1,0 +1,207 @@
+/** A sequence's sampler: llama.cpp's chain, kept in step with the sequence's token ids. */
+import koffi from 'koffi'
+import type { SamplerSettings } from '../contract.ts'
+import { EngineError } from '../errors.ts'
+import { Candidates } from './candidates.ts'
+import type { Llama, Pointer } from './library.ts'
+import { LogitBias } from './structs.ts'
+
+/** No chain cuts below one candidate. */
+const MIN_KEEP = 1
+
+/**
+ * Draw number for a position: splitmix32 of seed and position, so that neighbours are unrelated.
+ * `0xffffffff` means "random" to llama.cpp and is avoided.
+ */
+export function drawSeed(seed: number, position: number): number {
+  let x = (seed ^ Math.imul(position + 1, 0x9e3779b9)) >>> 0
+  x = Math.imul(x ^ (x >>> 16), 0x21f0aaad) >>> 0
+  x = Math.imul(x ^ (x >>> 15), 0x735a2d97) >>> 0
+  x = (x ^ (x >>> 15)) >>> 0
+  return x === 0xffffffff ? 0 : x
+}
+
+export class SequenceSampler {
+  readonly #llama: Llama
+  readonly #vocab: Pointer
+  readonly #settings: SamplerSettings
+  readonly #chain: Pointer
+  readonly #grammar: Pointer | null
+  readonly #candidates: Candidates
+  /** Ids that the chain has accepted, from position 0. */
+  readonly #accepted: number[] = []
+
+  constructor(llama: Llama, vocab: Pointer, settings: SamplerSettings) {
+    this.#llama = llama
+    this.#vocab = vocab
+    this.#settings = settings
+    this.#grammar =
+      settings.grammar === undefined
+        ? null
+        : (llama.llama_sampler_init_grammar(vocab, settings.grammar, 'root') as Pointer | null)
+    if (settings.grammar !== undefined && this.#grammar === null) {
+      throw new EngineError('INPUT', 'The grammar does not parse: it must be GBNF with a rule "root".')
+    }
+    this.#candidates = new Candidates(this.#grammar === null ? 0 : llama.llama_vocab_n_tokens(vocab))
+    this.#chain = this.#buildChain()
+  }
+
+  #buildChain(): Pointer {
+    const llama = this.#llama
+    const settings = this.#settings
+    const vocabulary = llama.llama_vocab_n_tokens(this.#vocab) as number
+    const chain = llama.llama_sampler_chain_init({ no_perf: true }) as Pointer
+    const add = (sampler: Pointer): void => llama.llama_sampler_chain_add(chain, sampler)
+    const { logitBias, dry, penaltyLastN = 0 } = settings
+    if (logitBias !== undefined && logitBias.length > 0) {
+      const biases = koffi.alloc(LogitBias, logitBias.length)
+      koffi.encode(biases, koffi.array(LogitBias, logitBias.length), logitBias)
+      add(llama.llama_sampler_init_logit_bias(vocabulary, logitBias.length, biases))
+      koffi.free(biases) // copied by llama.cpp
+    }
+    if (penaltyLastN > 0) {
+      const { repeatPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = settings
+      add(
+        llama.llama_sampler_init_penalties(
+          vocabulary,
+          penaltyLastN,
+          repeatPenalty,
+          frequencyPenalty,
+          presencePenalty
+        )
+      )
+    }
+    if (dry !== undefined && dry.multiplier > 0) {
+      const { multiplier, base, allowedLength, penaltyLastN: lastN, breakers } = dry
+      add(
+        llama.llama_sampler_init_dry(
+          this.#vocab,
+          multiplier,
+          base,
+          allowedLength,
+          lastN,
+          [...breakers],
+          breakers.length
+        )
+      )
+    }
+    if (settings.temperature <= 0) {
+      add(llama.llama_sampler_init_greedy())
+      return chain
+    }
+    if ((settings.topK ?? 0) > 0) add(llama.llama_sampler_init_top_k(settings.topK))
+    if ((settings.topP ?? 1) < 1) add(llama.llama_sampler_init_top_p(settings.topP, MIN_KEEP))
+    if ((settings.minP ?? 0) > 0) add(llama.llama_sampler_init_min_p(settings.minP, MIN_KEEP))
+    add(llama.llama_sampler_init_temp(settings.temperature))
+    add(llama.llama_sampler_init_dist(0)) // replaced before each draw
+    return chain
+  }
+
+  /**
+   * Makes the chain have accepted exactly `history[0..length)`: rewinds where they differ, and accepts again
+   * what penalties and grammar can still see. False when the grammar refuses a token on the way (a wrong draft).
+   */
+  #sync(history: readonly number[], length: number): boolean {
+    const llama = this.#llama
+    let same = 0
+    const shorter = Math.min(this.#accepted.length, length)
+    while (same < shorter && this.#accepted[same] === history[same]) same++
+    if (same < this.#accepted.length) {
+      llama.llama_sampler_reset(this.#chain)
+      if (this.#grammar !== null) llama.llama_sampler_reset(this.#grammar)
+      const visible = Math.max(0, same - this.#lookback)
+      for (let position = visible; position < same; position++) {
+        llama.llama_sampler_accept(this.#chain, history[position])
+      }
+      for (let position = this.#generatedFrom; position < same; position++)
+        this.#acceptGrammar(history[position])
+      this.#accepted.length = same
+    }
+    for (let position = same; position < length; position++) {
+      const token = history[position] as number
+      if (position >= this.#generatedFrom && !this.#allows(token)) return false
+      llama.llama_sampler_accept(this.#chain, token)
+      if (position >= this.#generatedFrom) this.#acceptGrammar(token)
+      this.#accepted.push(token)
+    }
+    return true
+  }
+
+  get #generatedFrom(): number {
+    return this.#settings.generatedFrom ?? 0
+  }
+
+  /** How many tokens back the chain's own state reaches. */
+  get #lookback(): number {
+    const { penaltyLastN = 0, dry } = this.#settings
+    const dryLastN = dry === undefined || dry.multiplier <= 0 ? 0 : dry.penaltyLastN
+    return dryLastN < 0 ? Number.POSITIVE_INFINITY : Math.max(penaltyLastN, dryLastN)
+  }
+
+  #acceptGrammar(token: number | undefined): void {
+    if (this.#grammar !== null) this.#llama.llama_sampler_accept(this.#grammar, token)
+  }
+
+  /**
+   * Draws the token at position `length`, after the ids `history[0..length)`, from the logits of `row` of the
+   * last batch. -1 when the grammar does not allow the history.
+   */
+  draw(context: Pointer, row: number, history: readonly number[], length: number): number {
+    if (!this.#sync(history, length)) return -1
+    this.#reseed(length)
+    const token =
+      this.#grammar === null
+        ? (this.#llama.llama_sampler_sample(this.#chain, context, row) as number)
+        : this.#drawConstrained(context, row)
+    this.#accepted.push(token)
+    return token
+  }
+
+  #reseed(position: number): void {
+    if (this.#settings.temperature <= 0) return
+    const llama = this.#llama
+    const last = (llama.llama_sampler_chain_n(this.#chain) as number) - 1
+    llama.llama_sampler_free(llama.llama_sampler_chain_remove(this.#chain, last))
+    llama.llama_sampler_chain_add(
+      this.#chain,
+      llama.llama_sampler_init_dist(drawSeed(this.#settings.seed, position))
+    )
+  }
+
+  /** Whether the grammar lets a token follow. */
+  #allows(token: number): boolean {
+    if (this.#grammar === null) return true
+    this.#candidates.fillOne(token)
+    this.#llama.llama_sampler_apply(this.#grammar, this.#candidates.array)
+    return this.#candidates.logit(0) !== Number.NEGATIVE_INFINITY
+  }
+
+  /**
+   * Draws freely first, and among what the grammar allows only when that token is not (llama.cpp's common
+   * sampler does the same): a grammar over one candidate costs far less than over a whole vocabulary.
+   */
+  #drawConstrained(context: Pointer, row: number): number {
+    const llama = this.#llama
+    const vocabulary = llama.llama_vocab_n_tokens(this.#vocab) as number
+    const logits = new Float32Array(koffi.view(llama.llama_get_logits_ith(context, row), vocabulary * 4))
+    this.#candidates.fill(logits)
+    llama.llama_sampler_apply(this.#chain, this.#candidates.array)
+    let token = this.#candidates.selected()
+    if (!this.#allows(token)) {
+      this.#reseed(this.#accepted.length) // the same random number again
+      this.#candidates.fill(logits)
+      llama.llama_sampler_apply(this.#grammar, this.#candidates.array)
+      llama.llama_sampler_apply(this.#chain, this.#candidates.array)
+      token = this.#candidates.selected()
+    }
+    llama.llama_sampler_accept(this.#chain, token)
+    this.#acceptGrammar(token)
+    return token
+  }
+
+  free(): void {
+    this.#llama.llama_sampler_free(this.#chain)
+    if (this.#grammar !== null) this.#llama.llama_sampler_free(this.#grammar)
+    this.#candidates.free()
+  }
+}
