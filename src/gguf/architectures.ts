@@ -2,10 +2,9 @@
  * What we know about architectures: what llama.cpp v0.5.0 derives from the number of blocks, from a block's
  * index or from how its input came, and therefore gets wrong when it is given a range of blocks as a whole model.
  *
- * A slice tells the engine about itself with two keys of its own:
- * - `shoal.input_tensor`: the graph's name of the tensor that enters its first block, where that isn't what
- *   was put into the batch. The engine overwrites it with the hidden states.
- * - `shoal.output_tensor`: the name of what leaves a block, without `-<block>`, where it isn't `l_out`.
+ * One key is for the engine: `shoal.input_tensor` is the graph's name of the tensor that enters a slice's first
+ * block, where that isn't what was put into the batch. The engine overwrites it with the hidden states. What
+ * leaves block k is `l_out-<k>` in all of these architectures.
  */
 import { UnsupportedModelError } from './errors.ts'
 import type { Quirk, Scalar, SliceDraft } from './types.ts'

@@ -36,11 +36,12 @@ export class HeaderBytes {
       if (typeof value !== 'string') throw new RangeError(`${String(value)} is no string`)
       const bytes = encodeText(value)
       this.u64(bytes.byteLength)
-      this.#bytes.set(bytes, this.#grow(bytes.byteLength))
+      // Grow first: it may replace the buffer.
+      const start = this.#grow(bytes.byteLength)
+      this.#bytes.set(bytes, start)
       return
     }
     const { size, set } = FIXED_TYPES[type]
-    // Grow first: it may replace the view.
     const offset = this.#grow(size)
     set(this.#view, offset, value)
   }
