@@ -33,7 +33,8 @@ export const HEAD_TENSORS: Readonly<Record<string, 'ones' | 'zeros' | 'nothing'>
  * The logits stay bit-equal: the second copy is made as the output tensor that it stands for. Its buffer is chosen
  * from the output layer's list and for a matrix multiplication, repacked CPU buffers and GPUs included, and the
  * copy made for row lookups is a separate one unless both choices are the same buffer type
- * (llama_model_loader::create_tensor with TENSOR_DUPLICATED).
+ * (llama_model_loader::create_tensor with TENSOR_DUPLICATED). Compared on x64 with outputs in F32, F16, Q8_0, Q4_1
+ * and Q4_0 (repacked): no logit differed.
  *
  * Not here although certified: gpt-oss requires `output.weight`; gemma2 never has one, so that it doesn't matter.
  */

@@ -1,5 +1,6 @@
 /**
- * Reads, slices and writes GGUF files. Pure: it runs in browsers too, and files are whoever's gives a ByteSource.
+ * Reads, slices and writes GGUF files. Pure: it runs in browsers too; files, buffers and remote objects come in as a
+ * ByteSource and go out through a ByteSink.
  *
  * @example
  * ```ts
