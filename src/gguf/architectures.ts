@@ -2,12 +2,18 @@
  * What we know about architectures: what llama.cpp v0.5.0 derives from the number of blocks, from a block's
  * index or from how its input came, and therefore gets wrong when it is given a range of blocks as a whole model.
  *
- * One key is for the engine: `shoal.input_tensor` is the graph's name of the tensor that enters a slice's first
- * block, where that isn't what was put into the batch. The engine overwrites it with the hidden states. What
- * leaves block k is `l_out-<k>` in all of these architectures.
+ * Two keys are for the engine:
+ * - `shoal.input_tensor` is the graph's name of the tensor that enters a slice's first block, where that isn't what
+ *   was put into the batch. The engine overwrites it with the hidden states.
+ * - `shoal.embedding_scale` (f32) is what embeddings are multiplied by when the engine looks them up itself, where
+ *   the graph does it for token ids only.
+ *
+ * What leaves block k is `l_out-<k>` in all of these architectures.
  */
 import { UnsupportedModelError } from './errors.ts'
 import type { Quirk, Scalar, SliceDraft } from './types.ts'
+
+export { refusals } from './refusals.ts'
 
 /** Slices of these were compared with the whole model; all others are refused. */
 export const certifiedArchitectures: ReadonlySet<string> = new Set([
@@ -99,11 +105,21 @@ export const QUIRKS: readonly Quirk[] = [
   },
   {
     architectures: ['gemma2'],
-    reason:
-      'The input is multiplied by sqrt(width) even if it is hidden states. (gemma3 does it for token ids only.)',
+    reason: 'The input is multiplied by sqrt(width), even if it is hidden states that a block has left.',
     apply: (draft) => {
       if (draft.span.start > 0) {
         draft.metadata.set('shoal.input_tensor', { type: 'string', value: 'inp_scaled' })
+      }
+    }
+  },
+  {
+    architectures: ['gemma3'],
+    reason:
+      'The input is multiplied by sqrt(width) when it is token ids, but not when it is their embeddings.',
+    apply: (draft) => {
+      if (draft.span.start === 0) {
+        const value = Math.fround(Math.sqrt(required(draft, 'embedding_length')))
+        draft.metadata.set('shoal.embedding_scale', { type: 'f32', value })
       }
     }
   },
@@ -115,86 +131,6 @@ export const QUIRKS: readonly Quirk[] = [
     apply: scaleAttention
   }
 ]
-
-/** Why an architecture isn't certified, where it is more than that nobody has tried. */
-export const refusals: ReadonlyMap<string, string> = new Map([
-  ...because('its state cannot be cut back to an earlier position', [
-    'mamba',
-    'mamba2',
-    'rwkv6',
-    'rwkv6qwen2',
-    'rwkv7',
-    'arwkv7'
-  ]),
-  ...because('some of its blocks keep a running state that cannot be cut back to an earlier position', [
-    'jamba',
-    'falcon-h1',
-    'plamo2',
-    'granitehybrid',
-    'lfm2',
-    'lfm2moe',
-    'nemotron_h',
-    'nemotron_h_moe',
-    'qwen3next',
-    'qwen35',
-    'qwen35moe',
-    'qwen4exp',
-    'kimi-linear',
-    'kimi-k3',
-    'bailingmoe3',
-    'minimax-01',
-    'deepseek4'
-  ]),
-  ...because(
-    'its blocks also need per-block embeddings of the token, and later blocks share earlier caches',
-    ['gemma3n', 'gemma4', 'gemma4-assistant']
-  ),
-  ...because('it is an encoder: it writes no text', [
-    'bert',
-    'modern-bert',
-    'nomic-bert',
-    'nomic-bert-moe',
-    'neo-bert',
-    'jina-bert-v2',
-    'jina-bert-v3',
-    'eurobert',
-    'gemma-embedding',
-    'llama-embed',
-    't5encoder'
-  ]),
-  ...because('its decoder attends to an encoder', ['t5']),
-  ...because('it writes by diffusion, many tokens at once', ['dream', 'llada', 'llada-moe', 'rnd1']),
-  ...because('it is not a text model', ['clip', 'wavtokenizer-dec', 'qwen3tts', 'pockettts']),
-  ...because('its blocks run several times, in a loop', ['hrm_text', 'nanbeige']),
-  ...because('it only drafts for another model', ['eagle3', 'dflash']),
-  ...because('its first blocks also take features of the picture', ['qwen3vl', 'qwen3vlmoe']),
-  ...because('which blocks use positions or experts is counted from the first block', [
-    'llama4',
-    'smollm3',
-    'smallthinker',
-    'afmoe',
-    'ernie4_5-moe'
-  ]),
-  ...because('how it encodes positions follows from its number of blocks', ['baichuan']),
-  ...because('its first blocks are dense, and its shape follows from its number of blocks', [
-    'deepseek',
-    'deepseek2',
-    'deepseek2-ocr',
-    'deepseek32'
-  ]),
-  ...because('it scales hidden states as if they were embeddings', [
-    'gemma',
-    'granite',
-    'granitemoe',
-    'granite_swa',
-    'minicpm'
-  ]),
-  ...because('its blocks need the token ids', ['graniteswitch', 'cogvlm'])
-])
-
-function because(reason: string, architectures: readonly string[]): [string, string][] {
-  return architectures.map((architecture) => [architecture, reason])
-}
 
 function keyOf(draft: SliceDraft, suffix: string): string {
   return `${draft.architecture}.${suffix}`
@@ -272,9 +208,9 @@ function keyLength(draft: SliceDraft): number {
 }
 
 function headSize(draft: SliceDraft): number {
-  const width = numberOf(draft, 'embedding_length')
-  const heads = numberOf(draft, 'attention.head_count')
-  if (width === undefined || heads === undefined)
-    refuse(draft, 'does not say its width or its number of heads')
-  return Math.floor(width / heads)
+  return Math.floor(required(draft, 'embedding_length') / required(draft, 'attention.head_count'))
+}
+
+function required(draft: SliceDraft, suffix: string): number {
+  return numberOf(draft, suffix) ?? refuse(draft, `does not say its ${suffix}`)
 }
