@@ -6,6 +6,7 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2p } from 'libp2p'
+import { tunedMuxer, tunedTransport } from './latency.ts'
 
 /** Connections at once: some 64 KB of buffers each. */
 const MAX_CONNECTIONS = 256
@@ -36,18 +37,21 @@ export function startLibp2p(
   return createLibp2p({
     privateKey,
     addresses: { listen },
-    transports: [tcp()],
+    transports: [tunedTransport(tcp())],
     connectionEncrypters: [noise()],
     streamMuxers: [
-      yamux({
-        maxInboundStreams: MAX_STREAMS,
-        maxOutboundStreams: MAX_STREAMS,
-        streamOptions: {
-          maxStreamWindowSize: STREAM_WINDOW_BYTES,
-          maxReadBufferLength: STREAM_WINDOW_BYTES,
-          inactivityTimeout: NO_TIMEOUT_MS
-        }
-      })
+      tunedMuxer(
+        STREAM_WINDOW_BYTES,
+        yamux({
+          maxInboundStreams: MAX_STREAMS,
+          maxOutboundStreams: MAX_STREAMS,
+          streamOptions: {
+            maxStreamWindowSize: STREAM_WINDOW_BYTES,
+            maxReadBufferLength: STREAM_WINDOW_BYTES,
+            inactivityTimeout: NO_TIMEOUT_MS
+          }
+        })
+      )
     ],
     services: { identify: identify(), ping: ping() },
     connectionGater: { denyDialMultiaddr: (address) => !mayDial(address.toString()) },

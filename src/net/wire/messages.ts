@@ -63,7 +63,7 @@ export function decodeInfo(bytes: Uint8Array): Info {
 }
 
 export function encodeInfoRequest(): Uint8Array {
-  return toBinary(InfoRequestSchema, create(InfoRequestSchema))
+  return toBinary(InfoRequestSchema, create(InfoRequestSchema, { version: 1 }))
 }
 
 /** Throws {@link WireError}. */
