@@ -294,8 +294,12 @@ describe('data streams', () => {
     expect(positions).toEqual([...Array(count).keys()])
   })
 
-  test('ended while the receiver is paused give their frames first', async () => {
+  test('paused between two frames that came together, and ended, give the second one first', async () => {
     const { sender, receiver, heard } = await dataPair()
+    void sender.send(rows(1, 0))
+    void sender.send(rows(1, 1))
+    const closing = sender.close()
+    await consumer.info(provider.peerId, []) // a round trip on the same connection: all of it has come
     receiver.start(LIMITS, {
       receive: (frame) => {
         heard.receive(frame)
@@ -303,12 +307,9 @@ describe('data streams', () => {
       },
       end: (error) => heard.end(error)
     })
-    await sender.send(rows(1, 0))
-    await sender.send(rows(1, 1))
-    const closing = sender.close()
-    await heard.has(1)
+    expect(heard.values).toHaveLength(1)
     receiver.resume()
-    await heard.has(2)
+    expect(heard.values).toHaveLength(2)
     receiver.resume()
     expect(await heard.ended.promise).toBeUndefined()
     await closing
