@@ -1,5 +1,5 @@
 // Frames on a raw stream, in one direction.
-import type { RawStream } from './raw-stream.ts'
+import { type RawStream, rejected } from './raw-stream.ts'
 import type { DataReceiver, DataSender, Listener } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { encodeFrame, FrameDecoder } from './wire/frame.ts'
@@ -30,7 +30,7 @@ export class RawDataSender implements DataSender {
     try {
       return this.#raw.write(encodeFrame(frame)) ? SENT : this.#raw.drained()
     } catch (error) {
-      return Promise.reject(error)
+      return rejected(error)
     }
   }
 

@@ -315,6 +315,21 @@ describe('data streams', () => {
     await closing
   })
 
+  test('that fail to send do not end the process when nobody looks', async () => {
+    const unhandled: unknown[] = []
+    const note = (reason: unknown) => unhandled.push(reason)
+    process.on('unhandledRejection', note)
+    const { sender, receiver } = await dataPair()
+    receiver.pause()
+    for (let i = 0; i < 4; i++) void sender.send(rows(1_024))
+    receiver.abort(new Error('enough'))
+    await sender.closed
+    void sender.send(rows(1))
+    await consumer.info(provider.peerId, []) // turns of the event loop, in which rejections are reported
+    process.off('unhandledRejection', note)
+    expect(unhandled).toEqual([])
+  })
+
   test('that wait fail when the other side resets', async () => {
     const { sender, receiver, heard } = await dataPair()
     receiver.start(LIMITS, heard)

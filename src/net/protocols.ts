@@ -23,7 +23,7 @@ export const MAX_UNSENT_BYTES = {
   [INFO_PROTOCOL]: 2 * MAX_MESSAGE_BYTES
 }
 
-/** A tenth of what the slowest step of a session's opening may take: one round trip, and a look into a map. */
+/** One round trip and a look into a map; the rest is for slow lines, and for an `open` that is still under way. */
 const HANDSHAKE_TIMEOUT_MS = 10_000
 /** A request has no fields yet. */
 const MAX_REQUEST_BYTES = 1_024

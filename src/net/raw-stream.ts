@@ -82,8 +82,11 @@ export class RawStream {
 
   /** Resolves when all that was written is with the operating system; rejects when the stream ends before. */
   drained(): Promise<void> {
-    if (this.#hasEnded) return Promise.reject(this.endedError())
-    this.#waiting ??= Promise.withResolvers<void>()
+    if (this.#hasEnded) return rejected(this.endedError())
+    if (this.#waiting === undefined) {
+      this.#waiting = Promise.withResolvers<void>()
+      this.#waiting.promise.catch(() => {}) // nobody has to await it: `closed` tells too
+    }
     return this.#waiting.promise
   }
 
@@ -169,7 +172,6 @@ export class RawStream {
     this.#hasEnded = true
     this.#error = error
     if (this.#waiting !== undefined) {
-      this.#waiting.promise.catch(() => {}) // whoever awaited it has it; nobody may have
       this.#waiting.reject(this.endedError())
       this.#waiting = undefined
     }
@@ -181,6 +183,13 @@ export class RawStream {
       queueMicrotask(() => this.#stream.log.error('a listener threw at the end of a stream - %e', thrown))
     }
   }
+}
+
+/** A rejection that does not end the process when nobody looks at it. */
+export function rejected(error: unknown): Promise<never> {
+  const promise = Promise.reject(error)
+  promise.catch(() => {})
+  return promise
 }
 
 function isOrderly(stream: Stream): boolean {

@@ -34,7 +34,8 @@ export interface DataSender {
   readonly peer: string
   /**
    * Written before it returns. Resolves when the stream can take more (back-pressure); rejects with
-   * `NetError` CLOSED when the stream has ended or ends while waiting.
+   * `NetError` CLOSED when the stream has ended or ends while waiting. Need not be awaited or caught. The
+   * payload is not copied: leave it as it is until this resolves.
    */
   send(frame: Frame): Promise<void>
   close(): Promise<void>
