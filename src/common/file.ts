@@ -18,6 +18,16 @@ export class FileSource {
     return new FileSource(path, size, handle)
   }
 
+  /** All or none: a file that is missing leaves no other one open. */
+  static async openAll(paths: readonly string[]): Promise<FileSource[]> {
+    const results = await Promise.allSettled(paths.map((path) => FileSource.open(path)))
+    const failed = results.find((result) => result.status === 'rejected')
+    const sources = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    if (failed === undefined) return sources
+    await Promise.all(sources.map((source) => source.close()))
+    throw failed.reason
+  }
+
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     signal?.throwIfAborted()
     if (offset < 0 || length < 0 || offset + length > this.size) {

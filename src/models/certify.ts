@@ -88,14 +88,14 @@ export async function certify(model: ModelFile, options: CertifyOptions): Promis
   const whole = await withEngine({ files: model.files, maxOutputs: MAX_ROWS }, options, async (engine) => {
     const { slidingWindow, vocabulary } = engine.description
     const steps = script(slidingWindow)
-    const tokens = tokensFor(steps, vocabulary)
-    return { slidingWindow, steps, tokens, outputs: await runScript(engine, steps, tokens, 'logits-all') }
+    const plan: Script = { steps, tokens: tokensFor(steps, vocabulary), kept: new Map() }
+    return { ...plan, slidingWindow, vocabulary, outputs: await runScript(engine, plan, 'logits-all') }
   })
   const cuts: CutReport[] = []
   for (const cut of options.cuts ?? defaultCuts(blockCount)) {
     report(`cut at ${cut.join(', ')}`)
     const logits = await runChain(model, cut, whole, options)
-    cuts.push(compare(cut, whole.outputs, logits))
+    cuts.push(compare(cut, whole, logits))
   }
   const { name, architecture } = model
   const windowWrapped = whole.slidingWindow > 0 && whole.slidingWindow <= LONGEST_WRAP
@@ -138,12 +138,17 @@ async function withEngine<T>(
 interface Script {
   readonly steps: readonly Step[]
   readonly tokens: readonly Int32Array[][]
+  /**
+   * Lengths after each truncation, by step, from the first engine that ran it. The whole model drops a sequence
+   * whose window has moved on, a span without windows would keep it: in a chain the shortest counts.
+   */
+  readonly kept: Map<number, number>
 }
 
 async function runChain(
   model: ModelFile,
   cut: readonly number[],
-  { steps, tokens }: Script,
+  script: Script,
   options: CertifyOptions
 ): Promise<Float32Array[][]> {
   const borders = [0, ...cut, model.blockCount]
@@ -157,7 +162,7 @@ async function runChain(
     const span = await writeSpan(model, { start, end: held }, options.folder, { allowUncertified: true })
     const inputs = between
     between = await withEngine({ ...span, maxOutputs: MAX_ROWS }, options, (engine) =>
-      runScript(engine, steps, tokens, last ? 'logits-all' : 'hidden', inputs, end - start - 1)
+      runScript(engine, script, last ? 'logits-all' : 'hidden', inputs, end - start - 1)
     )
   }
   return between as Float32Array[][]
@@ -177,8 +182,7 @@ function tokensFor(steps: readonly Step[], vocabulary: number): Int32Array[][] {
 
 async function runScript(
   engine: Engine,
-  steps: readonly Step[],
-  tokens: readonly Int32Array[][],
+  { steps, tokens, kept }: Script,
   output: 'hidden' | 'logits-all',
   inputs?: readonly Float32Array[][],
   leaveAfter?: number
@@ -191,9 +195,11 @@ async function runScript(
       await engine.drop(step.drop)
       lengths.set(step.drop, 0)
     } else if ('truncate' in step) {
-      const kept = await engine.truncate(step.truncate, step.to)
-      if (kept !== step.to) throw new Error(`truncating to ${step.to} kept ${kept} positions`)
-      lengths.set(step.truncate, kept)
+      const length = kept.get(index) ?? step.to
+      const actual = await engine.truncate(step.truncate, length)
+      if (kept.has(index) && actual !== length) throw new Error(`truncating to ${length} kept ${actual}`)
+      kept.set(index, actual)
+      lengths.set(step.truncate, actual)
     } else {
       const groups = step.rows.map(({ sequence, count }, group) => {
         const position = lengths.get(sequence) ?? 0
@@ -219,14 +225,18 @@ function valuesOf(result: BatchResult): Float32Array[] {
   })
 }
 
-function compare(cut: readonly number[], whole: Float32Array[][], chained: Float32Array[][]): CutReport {
+function compare(
+  cut: readonly number[],
+  whole: { readonly outputs: readonly Float32Array[][]; readonly vocabulary: number },
+  chained: readonly Float32Array[][]
+): CutReport {
   let largestDifference = 0
   let bitEqual = true
   let rows = 0
-  for (const [index, groups] of whole.entries()) {
+  for (const [index, groups] of whole.outputs.entries()) {
     for (const [group, expected] of groups.entries()) {
       const actual = chained[index]?.[group] as Float32Array
-      rows += 1
+      rows += expected.length / whole.vocabulary
       for (let at = 0; at < expected.length; at++) {
         if (Object.is(expected[at], actual[at])) continue
         bitEqual = false

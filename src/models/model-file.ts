@@ -22,7 +22,7 @@ export interface ModelFile {
 /** Opens a GGUF file, or all parts of a multi-part one given its first. Throws a GgufError for anything else. */
 export async function openModel(path: string, signal?: AbortSignal): Promise<ModelFile> {
   const files = await partsOf(path)
-  const sources = await Promise.all(files.map((file) => FileSource.open(file)))
+  const sources = await FileSource.openAll(files)
   const close = async (): Promise<void> => {
     await Promise.all(sources.map((source) => source.close()))
   }

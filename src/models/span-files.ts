@@ -1,4 +1,5 @@
 /** A span's own files: what a node keeps of a model when it hosts some of its blocks. */
+import { randomUUID } from 'node:crypto'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FileSource } from '../common/index.ts'
@@ -76,13 +77,13 @@ async function writeEmbedding(
   return { table, bytes: plan.byteLength }
 }
 
-/** Writes under another name first: a file by its own name is complete. */
+/** Writes under a name of its own first: a file by its final name is complete, whoever else writes it too. */
 async function writeOnce(path: string, plan: GgufPlan, options: SpanOptions): Promise<void> {
   if (await isComplete(path, plan)) return
-  const partial = `${path}.${process.pid}.partial`
+  const partial = `${path}.${randomUUID()}.partial`
   const file = await open(partial, 'w')
   try {
-    await writeGguf({ write: async (bytes) => void (await file.write(bytes)) }, plan, options)
+    await writeGguf({ write: (bytes) => file.writeFile(bytes) }, plan, options)
     await file.sync()
     await file.close()
     await rename(partial, path)
