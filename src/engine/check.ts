@@ -3,13 +3,63 @@
  * checked here, in the parent. What depends on a sequence's length is checked beside that length, in the
  * engine's process.
  */
-import type { EngineDescription, RowGroup, SamplerSettings } from './contract.ts'
+import * as z from 'zod'
+import type { EngineDescription, Output, RowGroup, SamplerSettings } from './contract.ts'
 import { EngineError } from './errors.ts'
 
 /** Longest grammar and longest text, in characters: parsing them is the engine's time. */
 const MAX_GRAMMAR = 262_144
 const MAX_TEXT = 16_777_216
 const MAX_LIST = 4096
+/** llama.cpp's parser calls itself for every bracket, and runs out of stack at some ten thousand. */
+const MAX_GRAMMAR_DEPTH = 256
+/** A bias beyond any logit, yet finite after every division that follows. */
+const MAX_BIAS = 1e6
+
+const OUTPUTS: readonly Output[] = [
+  'none',
+  'hidden',
+  'sample-last',
+  'sample-all',
+  'logits-last',
+  'logits-all'
+]
+
+const count = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1)
+const penalty = z.number().min(-100).max(100)
+const SETTINGS = z.object({
+  temperature: z.number().min(0).max(100),
+  topK: count.optional(),
+  topP: z.number().min(0).max(1).optional(),
+  minP: z.number().min(0).max(1).optional(),
+  penaltyLastN: count.optional(),
+  repeatPenalty: z.number().min(1e-3).max(1e3).optional(),
+  frequencyPenalty: penalty.optional(),
+  presencePenalty: penalty.optional(),
+  dry: z
+    .object({
+      multiplier: z.number().min(0).max(100),
+      base: z.number().min(1).max(100),
+      allowedLength: count,
+      penaltyLastN: count.or(z.literal(-1)),
+      // each is compared with every token of the vocabulary
+      breakers: z.array(z.string().min(1).max(64)).max(16)
+    })
+    .optional(),
+  logitBias: z
+    .array(z.object({ token: count, bias: z.number().min(-MAX_BIAS).max(MAX_BIAS).or(z.literal(-Infinity)) }))
+    .max(MAX_LIST)
+    .optional(),
+  seed: z
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1),
+  grammar: z.string().max(MAX_GRAMMAR).optional(),
+  generatedFrom: count.optional()
+})
 
 function fail(message: string): never {
   throw new EngineError('INPUT', message)
@@ -21,11 +71,6 @@ function integer(value: number, low: number, high: number, name: string): void {
   }
 }
 
-function finite(value: number | undefined, low: number, high: number, name: string): void {
-  if (value === undefined) return
-  if (!(value >= low && value <= high)) fail(`${name} is ${value}: it must be from ${low} to ${high}.`)
-}
-
 export function checkSequence(description: EngineDescription, sequence: number): void {
   integer(sequence, 0, description.sequences - 1, 'sequence')
 }
@@ -34,7 +79,10 @@ export function checkLength(description: EngineDescription, length: number): voi
   integer(length, 0, description.context, 'length')
 }
 
-export function checkTokens(description: EngineDescription, tokens: Int32Array): void {
+/** `known`: the span embeds or samples, so its vocabulary is the model's and ids can be checked. */
+export function checkTokens(description: EngineDescription, tokens: Int32Array, known = true): void {
+  if (!(tokens instanceof Int32Array)) fail('The token ids are no Int32Array.')
+  if (!known) return
   for (const token of tokens) {
     if (token < 0 || token >= description.vocabulary) {
       fail(`Token ${token} is outside the vocabulary of ${description.vocabulary}.`)
@@ -42,17 +90,18 @@ export function checkTokens(description: EngineDescription, tokens: Int32Array):
   }
 }
 
-/** `knowsTokens`: the span embeds or samples, so its vocabulary is the model's and ids can be checked. */
 export function checkGroups(
   description: EngineDescription,
   groups: readonly RowGroup[],
   span: { embeds: boolean; head: boolean }
 ): void {
-  if (groups.length === 0) fail('There are no rows to run.')
+  if (!Array.isArray(groups) || groups.length === 0) fail('There are no rows to run.')
   const seen = new Set<number>()
   let rows = 0
   let outputs = 0
   for (const group of groups) {
+    if (typeof group !== 'object' || group === null) fail('A group of rows is no object.')
+    checkTokens(description, group.tokens, span.embeds || span.head)
     const count = group.tokens.length
     checkSequence(description, group.sequence)
     if (seen.has(group.sequence)) fail(`Sequence ${group.sequence} is in the batch twice.`)
@@ -60,7 +109,6 @@ export function checkGroups(
     if (count === 0) fail(`Sequence ${group.sequence} has no rows.`)
     integer(group.position, 0, description.context - count, 'position')
     checkHidden(description, group, span.embeds)
-    if (span.embeds || span.head) checkTokens(description, group.tokens)
     checkOutput(description, group, span.head)
     rows += count
     outputs += countOutputs(group)
@@ -81,6 +129,7 @@ function checkHidden(description: EngineDescription, group: RowGroup, embeds: bo
     if (!embeds) fail('This span does not embed token ids: its rows need hidden states.')
     return
   }
+  if (!(hidden instanceof Float32Array)) fail('The hidden states are no Float32Array.')
   const expected = group.tokens.length * description.width
   if (hidden.length !== expected) fail(`${hidden.length} floats for ${expected}: rows times width.`)
   for (const value of hidden) {
@@ -90,6 +139,7 @@ function checkHidden(description: EngineDescription, group: RowGroup, embeds: bo
 
 function checkOutput(description: EngineDescription, group: RowGroup, head: boolean): void {
   const { output, leaveAfter } = group
+  if (!OUTPUTS.includes(output)) fail(`There is no output '${String(output)}'.`)
   if (output === 'hidden') {
     if (!description.hiddenStates) fail('This span was loaded without hidden states.')
     if (leaveAfter !== undefined) integer(leaveAfter, 0, description.blocks - 1, 'leaveAfter')
@@ -103,35 +153,41 @@ function countOutputs(group: RowGroup): number {
   return group.output.endsWith('-last') ? 1 : group.tokens.length
 }
 
-export function checkSampler(description: EngineDescription, settings: SamplerSettings): void {
-  const last = description.context
-  finite(settings.temperature, 0, 100, 'temperature')
-  finite(settings.topP, 0, 1, 'topP')
-  finite(settings.minP, 0, 1, 'minP')
-  finite(settings.repeatPenalty, 1e-3, 1e3, 'repeatPenalty')
-  finite(settings.frequencyPenalty, -100, 100, 'frequencyPenalty')
-  finite(settings.presencePenalty, -100, 100, 'presencePenalty')
-  if (settings.topK !== undefined) integer(settings.topK, 0, 2 ** 31 - 1, 'topK')
-  if (settings.penaltyLastN !== undefined) integer(settings.penaltyLastN, 0, last, 'penaltyLastN')
-  if (settings.generatedFrom !== undefined) integer(settings.generatedFrom, 0, last, 'generatedFrom')
-  integer(settings.seed, 0, 2 ** 32 - 1, 'seed')
-  if ((settings.grammar?.length ?? 0) > MAX_GRAMMAR) fail(`The grammar is over ${MAX_GRAMMAR} characters.`)
-  if ((settings.logitBias?.length ?? 0) > MAX_LIST) fail(`logitBias has over ${MAX_LIST} entries.`)
-  for (const { token, bias } of settings.logitBias ?? []) {
-    integer(token, 0, description.vocabulary - 1, 'logitBias token')
-    if (Number.isNaN(bias)) fail('logitBias has a value that is not a number.')
+/** Throws for settings that can't be sampled with; what it returns is plain data without anything else. */
+export function checkSampler(description: EngineDescription, settings: SamplerSettings): SamplerSettings {
+  const parsed = SETTINGS.safeParse(settings)
+  if (!parsed.success) {
+    const [{ path, message }] = parsed.error.issues as [z.core.$ZodIssue]
+    fail(`The sampler's settings can't be used: ${path.join('.')}: ${message}.`)
   }
-  const { dry } = settings
-  if (dry === undefined) return
-  finite(dry.multiplier, 0, 100, 'dry.multiplier')
-  finite(dry.base, 1, 100, 'dry.base')
-  integer(dry.allowedLength, 0, last, 'dry.allowedLength')
-  integer(dry.penaltyLastN, -1, last, 'dry.penaltyLastN')
-  if (dry.breakers.length > 64 || dry.breakers.some((text) => text.length === 0 || text.length > 64)) {
-    fail('dry.breakers takes at most 64 texts of 1 to 64 characters.')
+  const { data } = parsed
+  for (const { token } of data.logitBias ?? []) {
+    if (token >= description.vocabulary) fail(`logitBias: there is no token ${token}.`)
   }
+  const longest = Math.max(data.penaltyLastN ?? 0, data.generatedFrom ?? 0, data.dry?.penaltyLastN ?? 0)
+  if (longest > description.context) fail(`A setting looks ${longest} tokens back, beyond the context.`)
+  if (depth(data.grammar ?? '') > MAX_GRAMMAR_DEPTH) {
+    fail(`The grammar nests brackets more than ${MAX_GRAMMAR_DEPTH} deep.`)
+  }
+  return data
+}
+
+/** Of a grammar's brackets, outside of texts, character classes and comments. */
+function depth(grammar: string): number {
+  let open = 0
+  let deepest = 0
+  for (const bracket of grammar.replace(/"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*/g, '')) {
+    if (bracket === '(') deepest = Math.max(deepest, ++open)
+    if (bracket === ')') open--
+  }
+  return deepest
 }
 
 export function checkText(text: string): void {
+  if (typeof text !== 'string') fail('The text is no string.')
   if (text.length > MAX_TEXT) fail(`The text has over ${MAX_TEXT} characters.`)
+}
+
+export function checkBytes(bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) fail('The saved state is no Uint8Array.')
 }

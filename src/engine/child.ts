@@ -22,13 +22,26 @@ export class EngineChild {
   readonly #channel: Channel
   readonly #pending = new Map<number, Pending>()
   readonly #log: string[] = []
+  /** Why the process is gone. */
+  #gone: string | undefined
   #nextId = 1
 
+  /** Throws an EngineError where the system has no room for another process. */
   constructor(onProgress: (fraction: number) => void) {
     this.#process = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', WORKER], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe']
     })
-    const socket = this.#process.stdio[3] as Socket
+    this.exited = new Promise((resolve) => {
+      // 'close' comes after the last of stderr, 'exit' may not
+      this.#process.once('close', (code, signal) => resolve(this.#explain(code, signal)))
+      this.#process.once('error', (error) => resolve(error.message))
+    })
+    void this.exited.then((reason) => {
+      this.#gone = reason
+      for (const id of this.#pending.keys()) this.#reject(id, deathBy(reason))
+    })
+    const socket = this.#process.stdio?.[3] as Socket | undefined
+    if (socket === undefined) throw new EngineError('DIED', "The engine's process cannot be started.")
     socket.on('error', () => {}) // the exit tells more
     this.#channel = new Channel(socket, (message) => {
       const { id, progress } = message.head as { id?: number; progress?: number }
@@ -38,17 +51,6 @@ export class EngineChild {
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log.push(...text.split('\n').filter((line) => line !== ''))
       this.#log.splice(0, this.#log.length - LOG_LINES)
-    })
-    this.exited = new Promise((resolve) => {
-      // 'close' comes after the last of stderr, 'exit' may not
-      this.#process.once('close', (code, signal) => resolve(this.#explain(code, signal)))
-      this.#process.once('error', (error) => resolve(error.message))
-    })
-    void this.exited.then((reason) => {
-      for (const { reject } of this.#pending.values()) {
-        reject(new EngineError('DIED', `The engine's process is gone: ${reason}`))
-      }
-      this.#pending.clear()
     })
   }
 
@@ -73,14 +75,20 @@ export class EngineChild {
 
   request(request: Request, parts: readonly ArrayBufferView[] = []): Promise<Message> {
     return new Promise((resolve, reject) => {
-      if (this.#process.exitCode !== null || this.#process.signalCode !== null) {
-        reject(new EngineError('DIED', "The engine's process is gone."))
-        return
-      }
       const id = this.#nextId++
       this.#pending.set(id, { resolve, reject })
-      this.#channel.send({ id, request }, parts)
+      if (this.#gone !== undefined) return this.#reject(id, deathBy(this.#gone))
+      try {
+        this.#channel.send({ id, request }, parts)
+      } catch (error) {
+        this.#reject(id, new EngineError('INPUT', `The request cannot be sent: ${error}`, { cause: error }))
+      }
     })
+  }
+
+  #reject(id: number, error: EngineError): void {
+    this.#pending.get(id)?.reject(error)
+    this.#pending.delete(id)
   }
 
   #settle(id: number, message: Message): void {
@@ -95,4 +103,8 @@ export class EngineChild {
     this.#process.kill('SIGKILL')
     await this.exited
   }
+}
+
+function deathBy(reason: string): EngineError {
+  return new EngineError('DIED', `The engine's process is gone: ${reason}`)
 }

@@ -93,6 +93,8 @@ export interface EngineDescription {
   readonly hiddenStates: boolean
   readonly beginToken: number
   readonly endToken: number
+  /** All ids that end an answer; empty for a span without the model's vocabulary. */
+  readonly endTokens: readonly number[]
   readonly devices: readonly DeviceInfo[]
 }
 
@@ -124,7 +126,7 @@ export interface GroupResult {
   readonly error?: EngineError
   /** `[rows, width]` for output 'hidden'. */
   readonly hidden?: Float32Array
-  /** For 'sample-last' and 'sample-all'; -1 where the grammar does not allow the rows before. */
+  /** For 'sample-last' and 'sample-all'; -1 where the grammar does not allow the rows before, or nothing after. */
   readonly sampled?: Int32Array
   /** `[rows or 1, vocabulary]` for 'logits-*'. */
   readonly logits?: Float32Array
@@ -156,9 +158,11 @@ export interface SamplerSettings {
     readonly multiplier: number
     readonly base: number
     readonly allowedLength: number
+    /** -1: all of them. */
     readonly penaltyLastN: number
     readonly breakers: readonly string[]
   }
+  /** Added to logits; -Infinity: never drawn while anything else can be. */
   readonly logitBias?: readonly { readonly token: number; readonly bias: number }[]
   readonly seed: number
   /** GBNF with a rule `root`. */
@@ -186,6 +190,7 @@ export interface Engine extends Startable {
   /** Called each time when the engine dies and when it is back, empty. Returns the unsubscribe function. */
   onStateChange(listener: (state: 'died' | 'restarted', detail: string) => void): () => void
 
+  /** The arrays must stay as they are until it resolves. */
   run(groups: readonly RowGroup[]): Promise<BatchResult>
   /**
    * Cuts a sequence to `length` positions. Resolves to the length kept: `length`, or 0 where a sliding window

@@ -31,7 +31,10 @@ export class LlamaEngine implements Engine {
   #metadata: SpanMetadata | undefined
   #description: EngineDescription | undefined
   #child: EngineChild | undefined
-  #stopped = false
+  #started: Promise<void> | undefined
+  /** Aborted by `stop`: whatever is loading then is given up. */
+  #life = new AbortController()
+  #loading: Promise<void> = Promise.resolve()
   #backOffMs = BACK_OFF_MS
   #restart: NodeJS.Timeout | undefined
 
@@ -45,15 +48,35 @@ export class LlamaEngine implements Engine {
   }
 
   async start(options: LoadOptions = {}): Promise<void> {
-    if (this.#child !== undefined) return
-    this.#stopped = false
+    this.#started ??= this.#start(options)
+    await this.#started
+  }
+
+  async #start({ signal, onProgress }: LoadOptions): Promise<void> {
+    this.#life = new AbortController()
+    this.#backOffMs = BACK_OFF_MS
+    const life = this.#life.signal
+    const given = signal === undefined ? life : AbortSignal.any([life, signal])
+    this.#loading = this.#readAndLoad({ signal: given, onProgress })
+    try {
+      await this.#loading
+    } catch (error) {
+      this.#started = undefined
+      if (given.aborted) throw new EngineError('ABORTED', 'Loading was given up.', { cause: error })
+      throw error
+    }
+  }
+
+  async #readAndLoad(options: LoadOptions): Promise<void> {
     this.#metadata = await this.#readMetadata(options.signal)
     await this.#load(options)
   }
 
   /** Reads the header by our own strict reader first: llama.cpp only sees files that pass it. */
   async #readMetadata(signal?: AbortSignal): Promise<SpanMetadata> {
-    const sources = await Promise.all(this.#init.files.map((file) => FileSource.open(file)))
+    const sources = await FileSource.openAll(this.#init.files).catch((error: Error) => {
+      throw new EngineError('LOAD_FAILED', `A file of the model cannot be opened: ${error.message}`)
+    })
     try {
       const { metadata } = await readGguf(sources, signal)
       const inputTensor = metadata.get('shoal.input_tensor')?.value
@@ -71,6 +94,7 @@ export class LlamaEngine implements Engine {
 
   async #load({ signal, onProgress }: LoadOptions): Promise<void> {
     signal?.throwIfAborted()
+    const life = this.#life.signal
     const child = new EngineChild((fraction) => onProgress?.(fraction))
     const metadata = this.#metadata as SpanMetadata
     const init = withDefaults(this.#init, metadata.head)
@@ -78,10 +102,10 @@ export class LlamaEngine implements Engine {
     signal?.addEventListener('abort', abort, { once: true })
     try {
       const { head } = await child.request({ op: 'load', init, metadata })
+      signal?.throwIfAborted()
       this.#description = head.description as EngineDescription
     } catch (error) {
       await child.kill()
-      if (signal?.aborted) throw new EngineError('ABORTED', 'Loading was given up.', { cause: error })
       const reasons = child.errorLog()
       if (reasons === '' || !(error instanceof EngineError)) throw error
       throw new EngineError(error.code, `${error.message} (${reasons})`, { cause: error })
@@ -90,28 +114,30 @@ export class LlamaEngine implements Engine {
     }
     this.#child = child
     const started = performance.now()
-    void child.exited.then((reason) => this.#died(child, reason, performance.now() - started))
+    void child.exited.then((reason) => this.#died(child, reason, performance.now() - started, life))
   }
 
-  #died(child: EngineChild, reason: string, livedMs: number): void {
-    if (this.#child !== child || this.#stopped) return
+  #died(child: EngineChild, reason: string, livedMs: number, life: AbortSignal): void {
+    if (this.#child !== child) return
     this.#child = undefined
     if (livedMs > HEALTHY_MS) this.#backOffMs = BACK_OFF_MS
+    this.#scheduleRestart(life)
     this.#events.emit('state', 'died', reason)
-    this.#scheduleRestart()
   }
 
-  #scheduleRestart(): void {
+  #scheduleRestart(life: AbortSignal): void {
+    const waitMs = this.#backOffMs
+    this.#backOffMs = Math.min(waitMs * 2, LONGEST_BACK_OFF_MS)
     this.#restart = setTimeout(async () => {
+      this.#loading = this.#load({ signal: life })
       try {
-        await this.#load({})
-        if (this.#stopped) await (this.#child as EngineChild | undefined)?.kill()
-        else this.#events.emit('state', 'restarted', `after ${this.#backOffMs} ms`)
+        await this.#loading
       } catch {
-        if (!this.#stopped) this.#scheduleRestart()
+        if (!life.aborted) this.#scheduleRestart(life)
+        return
       }
-    }, this.#backOffMs)
-    this.#backOffMs = Math.min(this.#backOffMs * 2, LONGEST_BACK_OFF_MS)
+      this.#events.emit('state', 'restarted', `after ${waitMs} ms`)
+    }, waitMs)
   }
 
   onStateChange(listener: (state: 'died' | 'restarted', detail: string) => void): () => void {
@@ -120,11 +146,12 @@ export class LlamaEngine implements Engine {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true
+    this.#life.abort()
     clearTimeout(this.#restart)
     const child = this.#child
     this.#child = undefined
-    await child?.kill()
+    this.#started = undefined
+    await Promise.allSettled([child?.kill(), this.#loading])
   }
 
   #request(request: Request, parts?: readonly ArrayBufferView[]): Promise<Message> {
@@ -164,17 +191,20 @@ export class LlamaEngine implements Engine {
   }
 
   async restore(sequence: number, state: Uint8Array, tokens: Int32Array): Promise<number> {
+    const { embeds, head } = this.#metadata as SpanMetadata
     check.checkSequence(this.description, sequence)
-    check.checkTokens(this.description, tokens)
+    check.checkTokens(this.description, tokens, embeds || head)
+    check.checkLength(this.description, tokens.length)
+    check.checkBytes(state)
     const request = { op: 'restore', sequence, tokens: tokens.length } as const
     return (await this.#request(request, [tokens, state])).head.length as number
   }
 
   async setSampler(sequence: number, settings: SamplerSettings): Promise<void> {
     check.checkSequence(this.description, sequence)
-    check.checkSampler(this.description, settings)
+    const checked = check.checkSampler(this.description, settings)
     if (this.#metadata?.head !== true) throw new EngineError('INPUT', 'This span has no head to sample from.')
-    await this.#request({ op: 'sampler', sequence, settings })
+    await this.#request({ op: 'sampler', sequence, settings: checked })
   }
 
   async tokenize(

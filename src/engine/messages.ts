@@ -73,10 +73,10 @@ class BodyReader {
 
 export function encodeGroups(groups: readonly RowGroup[]): { heads: GroupHead[]; parts: ArrayBufferView[] } {
   const parts: ArrayBufferView[] = []
-  const heads = groups.map(({ tokens, hidden, ...rest }) => {
+  const heads = groups.map(({ tokens, hidden, sequence, position, output, leaveAfter }) => {
     parts.push(tokens)
     if (hidden !== undefined) parts.push(hidden)
-    return { ...rest, rows: tokens.length, injected: hidden !== undefined }
+    return { sequence, position, output, leaveAfter, rows: tokens.length, injected: hidden !== undefined }
   })
   return { heads, parts }
 }

@@ -4,6 +4,7 @@
  */
 import { Socket } from 'node:net'
 import { Channel, type Message } from './channel.ts'
+import type { EngineDescription } from './contract.ts'
 import { EngineError } from './errors.ts'
 import { listDevices } from './llama/devices.ts'
 import { type Llama, loadLlama } from './llama/library.ts'
@@ -83,7 +84,7 @@ function perform(request: Request, body: Uint8Array): Reply {
   }
 }
 
-function load({ init, metadata }: Extract<Request, { op: 'load' }>): object {
+function load({ init, metadata }: Extract<Request, { op: 'load' }>): EngineDescription {
   let reported = 0
   const onProgress = (fraction: number): void => {
     if (fraction - reported < PROGRESS_STEP && fraction < 1) return
@@ -101,12 +102,14 @@ function load({ init, metadata }: Extract<Request, { op: 'load' }>): object {
   const model = loadModel(llama, init, onProgress)
   vocabulary = new Vocabulary(llama, llama.llama_model_get_vocab(model))
   return {
-    process: process.pid,
-    libraryVersion: llama.llama_version(),
+    ...{ process: process.pid, libraryVersion: llama.llama_version(), model: '', blocks: 0, width: 0 },
+    ...{ context: 0, sequences: 0, maxRows: 0, maxOutputs: 0, threads: init.threads },
+    ...{ slidingWindow: 0, weightBytes: 0, hiddenStates: false },
     vocabulary: vocabulary.size,
     contextTrained: llama.llama_model_n_ctx_train(model),
     beginToken: vocabulary.beginToken,
     endToken: vocabulary.endToken,
+    endTokens: vocabulary.endTokens(),
     devices: listDevices(llama)
   }
 }

@@ -8,6 +8,13 @@ import { LogitBias } from './structs.ts'
 
 /** No chain cuts below one candidate. */
 const MIN_KEEP = 1
+/** Below this a temperature draws the most likely token anyway, and logits divided by it would overflow. */
+const LOWEST_TEMPERATURE = 1e-4
+/**
+ * Bias of a banned token, in place of -Infinity: never drawn while any other is left (no logit comes near), yet
+ * finite when divided by the lowest temperature, and still distinct from what a grammar rules out.
+ */
+const BAN = -1e30
 
 /**
  * Draw number for a position: splitmix32 of seed and position, so that neighbours are unrelated.
@@ -25,16 +32,22 @@ export class SequenceSampler {
   readonly #llama: Llama
   readonly #vocab: Pointer
   readonly #settings: SamplerSettings
+  readonly #greedy: boolean
+  readonly #dryLastN: number
   readonly #chain: Pointer
   readonly #grammar: Pointer | null
   readonly #candidates: Candidates
   /** Ids that the chain has accepted, from position 0. */
   readonly #accepted: number[] = []
 
-  constructor(llama: Llama, vocab: Pointer, settings: SamplerSettings) {
+  /** `context`: how far back a penalty over everything reaches. */
+  constructor(llama: Llama, vocab: Pointer, settings: SamplerSettings, context: number) {
     this.#llama = llama
     this.#vocab = vocab
     this.#settings = settings
+    const dryLastN = settings.dry?.penaltyLastN ?? 0
+    this.#dryLastN = dryLastN < 0 ? context : dryLastN // llama.cpp takes -1 for 0
+    this.#greedy = settings.temperature < LOWEST_TEMPERATURE
     this.#grammar =
       settings.grammar === undefined
         ? null
@@ -55,7 +68,8 @@ export class SequenceSampler {
     const { logitBias, dry, penaltyLastN = 0 } = settings
     if (logitBias !== undefined && logitBias.length > 0) {
       const biases = koffi.alloc(LogitBias, logitBias.length)
-      koffi.encode(biases, koffi.array(LogitBias, logitBias.length), logitBias)
+      const finite = logitBias.map(({ token, bias }) => ({ token, bias: bias ?? BAN })) // -Infinity is null in JSON
+      koffi.encode(biases, koffi.array(LogitBias, logitBias.length), finite)
       add(llama.llama_sampler_init_logit_bias(vocabulary, logitBias.length, biases))
       koffi.free(biases) // copied by llama.cpp
     }
@@ -72,20 +86,20 @@ export class SequenceSampler {
       )
     }
     if (dry !== undefined && dry.multiplier > 0) {
-      const { multiplier, base, allowedLength, penaltyLastN: lastN, breakers } = dry
+      const { multiplier, base, allowedLength, breakers } = dry
       add(
         llama.llama_sampler_init_dry(
           this.#vocab,
           multiplier,
           base,
           allowedLength,
-          lastN,
+          this.#dryLastN,
           [...breakers],
           breakers.length
         )
       )
     }
-    if (settings.temperature <= 0) {
+    if (this.#greedy) {
       add(llama.llama_sampler_init_greedy())
       return chain
     }
@@ -133,9 +147,7 @@ export class SequenceSampler {
 
   /** How many tokens back the chain's own state reaches. */
   get #lookback(): number {
-    const { penaltyLastN = 0, dry } = this.#settings
-    const dryLastN = dry === undefined || dry.multiplier <= 0 ? 0 : dry.penaltyLastN
-    return dryLastN < 0 ? Number.POSITIVE_INFINITY : Math.max(penaltyLastN, dryLastN)
+    return Math.max(this.#settings.penaltyLastN ?? 0, this.#dryLastN)
   }
 
   #acceptGrammar(token: number | undefined): void {
@@ -144,7 +156,7 @@ export class SequenceSampler {
 
   /**
    * Draws the token at position `length`, after the ids `history[0..length)`, from the logits of `row` of the
-   * last batch. -1 when the grammar does not allow the history.
+   * last batch. -1 when the grammar does not allow the history, or no token after it.
    */
   draw(context: Pointer, row: number, history: readonly number[], length: number): number {
     if (!this.#sync(history, length)) return -1
@@ -153,12 +165,12 @@ export class SequenceSampler {
       this.#grammar === null
         ? (this.#llama.llama_sampler_sample(this.#chain, context, row) as number)
         : this.#drawConstrained(context, row)
-    this.#accepted.push(token)
+    if (token >= 0) this.#accepted.push(token)
     return token
   }
 
   #reseed(position: number): void {
-    if (this.#settings.temperature <= 0) return
+    if (this.#greedy) return
     const llama = this.#llama
     const last = (llama.llama_sampler_chain_n(this.#chain) as number) - 1
     llama.llama_sampler_free(llama.llama_sampler_chain_remove(this.#chain, last))
@@ -193,6 +205,7 @@ export class SequenceSampler {
       llama.llama_sampler_apply(this.#grammar, this.#candidates.array)
       llama.llama_sampler_apply(this.#chain, this.#candidates.array)
       token = this.#candidates.selected()
+      if (!this.#allows(token)) return -1 // a finished grammar in a vocabulary that has no end
     }
     llama.llama_sampler_accept(this.#chain, token)
     this.#acceptGrammar(token)

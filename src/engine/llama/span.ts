@@ -64,6 +64,7 @@ export class LlamaSpan {
       hiddenStates: init.hiddenStates,
       beginToken: this.vocabulary.beginToken,
       endToken: this.vocabulary.endToken,
+      endTokens: this.vocabulary.endTokens(),
       devices: listDevices(llama)
     }
   }
@@ -84,9 +85,9 @@ export class LlamaSpan {
     try {
       results.push(...this.#runBatch(groups))
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error
       if (groups.length === 1) {
-        results.push({ error })
+        const message = error instanceof Error ? error.message : String(error)
+        results.push({ error: error instanceof EngineError ? error : new EngineError('COMPUTE', message) })
         return
       }
       const middle = Math.ceil(groups.length / 2)
@@ -105,7 +106,7 @@ export class LlamaSpan {
     let deepest = -1
     this.#batch.clear()
     for (const group of groups) {
-      this.#checkPosition(group)
+      this.#checkGroup(group)
       const row = this.#batch.rows
       const rows = group.tokens.length
       const leaves = group.output === 'hidden'
@@ -123,18 +124,31 @@ export class LlamaSpan {
       const outputs = this.#metadata.head ? outputRows(group, lastBlock) : 'all'
       this.#batch.add(group, injected ? this.#hiddenOf(group) : undefined, outputs)
     }
-    this.#decode(groups, { rows: this.#batch.rows, exits, lastBlock: deepest, head })
-    let row = 0
-    for (const [index, group] of groups.entries()) {
-      for (const token of group.tokens) this.#sequence(group.sequence).history.push(token)
-      Object.assign(results[index] as GroupResult, this.#outputs(group, row))
-      row += group.tokens.length
+    try {
+      this.#decode(groups, { rows: this.#batch.rows, exits, lastBlock: deepest, head })
+      let row = 0
+      for (const [index, group] of groups.entries()) {
+        for (const token of group.tokens) this.#sequence(group.sequence).history.push(token)
+        Object.assign(results[index] as GroupResult, this.#outputs(group, row))
+        row += group.tokens.length
+      }
+    } catch (error) {
+      // Rows that were computed before the failure are in the cache: cut every sequence back to what it was.
+      for (const { sequence, position } of groups) {
+        this.#llama.llama_memory_seq_rm(this.#memory, sequence, position, -1)
+        this.#sequence(sequence).history.length = position
+      }
+      throw error
     }
     return results
   }
 
-  #checkPosition(group: RowGroup): void {
-    const { history } = this.#sequence(group.sequence)
+  /** What can't be known in the parent, and must hold before anything is computed. */
+  #checkGroup(group: RowGroup): void {
+    const { history, sampler } = this.#sequence(group.sequence)
+    if (sampler === undefined && group.output.startsWith('sample-')) {
+      throw new EngineError('INPUT', `Sequence ${group.sequence} has no sampler.`)
+    }
     if (group.position !== history.length) {
       throw new EngineError(
         'INPUT',
@@ -161,10 +175,6 @@ export class LlamaSpan {
       this.#llama.llama_decode(this.#context, this.#batch.struct)
     ) as number
     if (status === 0) return
-    // What was computed before a failure may remain in the cache: cut every sequence back to what is known.
-    for (const { sequence } of groups) {
-      this.#llama.llama_memory_seq_rm(this.#memory, sequence, this.#sequence(sequence).history.length, -1)
-    }
     if (status === 1) throw new EngineError('KV_FULL', `No room in the KV cache for ${watch.rows} more rows.`)
     throw new EngineError('COMPUTE', `llama_decode gave up (status ${status}).`)
   }
@@ -183,11 +193,10 @@ export class LlamaSpan {
     }
     if (!group.output.startsWith('sample-')) return {}
     const { history, sampler } = this.#sequence(group.sequence)
-    if (sampler === undefined) throw new EngineError('INPUT', `Sequence ${group.sequence} has no sampler.`)
     const sampled = new Int32Array(rows - first)
     for (let index = first; index < rows; index++) {
       const length = group.position + index + 1
-      sampled[index - first] = sampler.draw(this.#context, row + index, history, length)
+      sampled[index - first] = sampler?.draw(this.#context, row + index, history, length) ?? -1
     }
     return { sampled }
   }
@@ -217,7 +226,6 @@ export class LlamaSpan {
   }
 
   copy(from: number, to: number, length: number): void {
-    this.drop(to)
     const source = this.#sequence(from)
     if (length > source.history.length) {
       throw new EngineError(
@@ -225,13 +233,19 @@ export class LlamaSpan {
         `Sequence ${from} has ${source.history.length} positions, not ${length}.`
       )
     }
+    this.drop(to)
     this.#llama.llama_memory_seq_cp(this.#memory, from, to, 0, length)
     this.#sequences[to] = { history: source.history.slice(0, length) }
   }
 
   setSampler(sequence: number, settings: SamplerSettings): void {
     const state = this.#sequence(sequence)
-    const sampler = new SequenceSampler(this.#llama, this.vocabulary.pointer, settings)
+    const sampler = new SequenceSampler(
+      this.#llama,
+      this.vocabulary.pointer,
+      settings,
+      this.description.context
+    )
     state.sampler?.free()
     state.sampler = sampler
   }

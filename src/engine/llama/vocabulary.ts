@@ -1,6 +1,9 @@
 import { EngineError } from '../errors.ts'
 import type { Llama, Pointer } from './library.ts'
 
+/** `LLAMA_VOCAB_TYPE_NONE` of llama.h. */
+const NO_VOCABULARY = 0
+
 /** Text to token ids and back, by llama.cpp's own tokenizers. */
 export class Vocabulary {
   readonly pointer: Pointer
@@ -17,7 +20,21 @@ export class Vocabulary {
     this.endToken = llama.llama_vocab_eos(pointer)
   }
 
+  /** All ids that end an answer. */
+  endTokens(): number[] {
+    const ids = Array.from({ length: this.size }, (_, id) => id)
+    return ids.filter((id) => this.#llama.llama_vocab_is_eog(this.pointer, id) as boolean)
+  }
+
+  /** llama.cpp aborts the process when asked for what a span without vocabulary does not have. */
+  #requireTokens(): void {
+    if (this.#llama.llama_vocab_type(this.pointer) === NO_VOCABULARY) {
+      throw new EngineError('INPUT', 'This span has no vocabulary: it knows no text.')
+    }
+  }
+
   tokenize(text: string, addSpecial: boolean, parseSpecial: boolean): Int32Array {
+    this.#requireTokens()
     const bytes = new TextEncoder().encode(text)
     const call = (out: Int32Array): number =>
       this.#llama.llama_tokenize(this.pointer, bytes, bytes.length, out, out.length, addSpecial, parseSpecial)
@@ -31,6 +48,7 @@ export class Vocabulary {
   }
 
   piece(token: number, special: boolean): { bytes: Uint8Array; end: boolean } {
+    this.#requireTokens()
     let buffer = new Uint8Array(64)
     let length = this.#llama.llama_token_to_piece(
       this.pointer,
