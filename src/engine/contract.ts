@@ -4,18 +4,6 @@ import type { EngineError } from './errors.ts'
 /** How the KV cache stores keys and values. */
 export type KvType = 'f16' | 'f32' | 'bf16' | 'q8_0' | 'q4_0'
 
-/**
- * What must be equal on every stage of a chain for the answer to be the same as the whole model's:
- * attention over a cache of another type, or with other rope factors (some depend on the context), differs.
- */
-export interface Profile {
-  readonly kvTypeK: KvType
-  readonly kvTypeV: KvType
-  readonly flashAttention: boolean
-  /** Positions that the context was made for (rope factors may depend on it). */
-  readonly contextClass: number
-}
-
 /** A token embedding's bytes in a file. */
 export interface EmbeddingTable {
   readonly file: string

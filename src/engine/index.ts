@@ -23,7 +23,6 @@ export type {
   KvType,
   LoadOptions,
   Output,
-  Profile,
   RowGroup,
   SamplerSettings
 } from './contract.ts'

@@ -20,7 +20,8 @@ const profile: fc.Arbitrary<Profile> = fc.record({
   kvTypeK: text(8, 1),
   kvTypeV: text(8, 1),
   flashAttention: fc.boolean(),
-  codec: text(8, 1)
+  codec: text(8, 1),
+  longContext: fc.boolean()
 })
 
 const sampler = fc.record({
@@ -44,7 +45,8 @@ const sampler = fc.record({
   ),
   logitBias: fc.array(fc.record({ token: position, bias: float }), { maxLength: 8 }),
   seed: uint32,
-  grammar: text(200)
+  grammar: text(200),
+  generatedFrom: fc.nat()
 })
 
 const open = fc

@@ -15,7 +15,7 @@ const OPEN: Open = {
   start: 0,
   end: 2,
   head: false,
-  profile: { kvTypeK: 'f16', kvTypeV: 'f16', flashAttention: true, codec: 'f32' },
+  profile: { kvTypeK: 'f16', kvTypeV: 'f16', flashAttention: true, codec: 'f32', longContext: false },
   ticketIn: new Uint8Array(16),
   reserve: 10
 }
@@ -108,7 +108,8 @@ describe('bounds', () => {
     presencePenalty: 0,
     logitBias: [],
     seed: 0,
-    grammar: ''
+    grammar: '',
+    generatedFrom: 0
   }
   const cases: [string, ControlMessage, string][] = [
     ['a span without blocks', { ...OPEN, start: 2, end: 2 }, 'end'],

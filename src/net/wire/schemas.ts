@@ -40,7 +40,8 @@ const profile = z.object({
   kvTypeK: word.min(1),
   kvTypeV: word.min(1),
   flashAttention: z.boolean(),
-  codec: word.min(1)
+  codec: word.min(1),
+  longContext: z.boolean()
 })
 
 const sampler = z.object({
@@ -63,7 +64,8 @@ const sampler = z.object({
     .optional(),
   logitBias: z.array(z.object({ token, bias: float })).max(MAX_LOGIT_BIASES),
   seed: uint32,
-  grammar: z.string().max(MAX_GRAMMAR_CHARACTERS)
+  grammar: z.string().max(MAX_GRAMMAR_CHARACTERS),
+  generatedFrom: position
 })
 
 const nonEmptySpan = (value: { start: number; end: number }) => value.start < value.end

@@ -7,6 +7,8 @@ export interface Profile {
   flashAttention: boolean
   /** How hidden states are written in frames: `f32`. */
   codec: string
+  /** Contexts beyond the trained one use other rope factors, where the model has them. */
+  longContext: boolean
 }
 
 /** Don't-repeat-yourself sampling; off when `multiplier` is 0. */
@@ -35,6 +37,8 @@ export interface SamplerOptions {
   seed: number
   /** GBNF; empty for none. */
   grammar: string
+  /** Position of the first generated token, where the grammar begins. */
+  generatedFrom: number
 }
 
 /** The hop that a stage sends its hidden states to. */

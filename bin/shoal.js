@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+// Plain JavaScript of an old kind, so that an old Node gets this far and can say what is missing.
+const major = Number(process.versions.node.split('.')[0])
+if (major < 24) {
+  console.error(
+    `Shoal needs Node 24 or newer, and this is ${process.versions.node}. Its own copy comes with npm: ` +
+      'run "npm ci" once, then "npm run shoal -- ARGUMENTS" in its folder.'
+  )
+  process.exit(1)
+}
+await import('../src/cli/main.ts')

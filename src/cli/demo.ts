@@ -1,0 +1,135 @@
+/** A swarm on this machine: provider nodes with their own spans and a consumer, each a process of its own. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { ShoalError } from '../common/index.ts'
+import { openModel } from '../models/index.ts'
+import { aborted, untilInterrupted } from './lifetime.ts'
+import { integer } from './options.ts'
+
+interface DemoOptions {
+  readonly model: string
+  readonly nodes: number
+  readonly prompt: string
+  readonly maxTokens: number
+  readonly threads?: number
+  readonly once?: boolean
+  readonly json?: boolean
+}
+
+const SHOAL = fileURLToPath(new URL('../../bin/shoal.js', import.meta.url))
+const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
+/** A provider that is not ready by then will not be. */
+const READY_MS = 300_000
+
+export function demoCommand(): Command {
+  return new Command('demo')
+    .description('Three provider nodes, each with its own blocks, and a consumer that asks them for a story.')
+    .option('--model <file>', 'any GGUF file (default: the embedded one)', DEMO_MODEL)
+    .option('--nodes <count>', 'provider nodes', integer(1, 64), 3)
+    .option('--prompt <text>', 'what to ask', 'Tell me a story about a little fish.')
+    .option('--max-tokens <count>', 'longest answer', integer(1, 4096), 200)
+    .option('--threads <count>', 'threads per node (default: by the size of its blocks)', integer(1, 1024))
+    .option('--once', 'end after the answer')
+    .option('--json', 'print one JSON object instead of text and table, and end')
+    .action(demo)
+}
+
+async function demo(options: DemoOptions): Promise<void> {
+  const signal = untilInterrupted()
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-demo-'))
+  const children: ChildProcess[] = []
+  const say = (message: string): void => void (options.json || console.error(message))
+  try {
+    const spans = await split(options.model, options.nodes)
+    const addresses = await Promise.all(
+      spans.map((span, index) =>
+        startProvider(options, span, join(folder, `node-${index + 1}`), children, say)
+      )
+    )
+    say(`\n${options.prompt}\n`)
+    const failed = await ask(options, addresses, children)
+    if (failed) process.exitCode = 1
+    if (options.once || options.json || failed || signal.aborted) return
+    say('\nThe nodes stay up. Ask them again from another terminal:')
+    const peers = addresses.map((address) => `--peer ${address}`).join(' ')
+    say(`npm run shoal -- run ${options.model} "Tell me a story about a dog." ${peers}`)
+    say('Press Ctrl-C to stop.')
+    await Promise.race([aborted(signal), ...children.map((child) => once(child, 'exit'))])
+    if (!signal.aborted) throw new ShoalError('NODE_ENDED', 'A node ended: see its message above.')
+  } catch (error) {
+    if (!signal.aborted) throw error
+  } finally {
+    await Promise.all(children.map(end))
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Equal spans, the longer ones first. */
+async function split(path: string, nodes: number): Promise<string[]> {
+  const model = await openModel(path)
+  await model.close()
+  const { blockCount } = model
+  if (nodes > blockCount) {
+    throw new ShoalError(
+      'TOO_MANY',
+      `${blockCount} blocks can't be split over ${nodes} nodes: use --nodes ${blockCount}.`
+    )
+  }
+  const border = (index: number): number => Math.ceil((index * blockCount) / nodes)
+  return Array.from({ length: nodes }, (_, index) => `${border(index)}-${border(index + 1)}`)
+}
+
+/** Resolves to the provider's address once it can be asked. */
+async function startProvider(
+  { model, threads }: DemoOptions,
+  span: string,
+  dataDir: string,
+  children: ChildProcess[],
+  say: (message: string) => void
+): Promise<string> {
+  const threadFlags = threads === undefined ? [] : ['--threads', String(threads)]
+  const flags = ['--model', model, '--blocks', span, '--data-dir', dataDir, '--json', ...threadFlags]
+  // The message channel tells the child when this process is gone, however it ended.
+  const child = spawn(process.execPath, [SHOAL, 'up', ...flags], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc']
+  })
+  children.push(child)
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const ready = once(lines, 'line', { signal: AbortSignal.timeout(READY_MS) })
+  const exit = once(child, 'exit').then(([code]) => {
+    throw new ShoalError(
+      'NODE_ENDED',
+      `The node for blocks ${span} ended with code ${code}: see its message above.`
+    )
+  })
+  exit.catch(() => {})
+  const [line] = (await Promise.race([ready, exit])) as [string]
+  const { peer, addresses } = JSON.parse(line) as { peer: string; addresses: [string] }
+  say(`node ${peer} hosts blocks ${span}`)
+  return addresses[0]
+}
+
+/** Runs the consumer; true if it failed. */
+async function ask(options: DemoOptions, addresses: string[], children: ChildProcess[]): Promise<boolean> {
+  const { model, prompt, maxTokens, json } = options
+  const flags = [...addresses.flatMap((address) => ['--peer', address]), '--max-tokens', String(maxTokens)]
+  const args = [SHOAL, 'run', model, prompt, ...flags, json ? '--json' : '--verbose']
+  const consumer = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  children.push(consumer)
+  const [code] = (await once(consumer, 'exit')) as [number | null]
+  children.splice(children.indexOf(consumer), 1)
+  return code !== 0
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exit = once(child, 'exit')
+  child.kill('SIGTERM')
+  await exit
+}

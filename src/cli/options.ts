@@ -1,0 +1,53 @@
+/** What the commands' flags have in common. */
+import { InvalidArgumentError, Option } from 'commander'
+import type { KvType } from '../engine/index.ts'
+
+export function integer(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < low || value > high) {
+      throw new InvalidArgumentError(`It must be an integer from ${low} to ${high}.`)
+    }
+    return value
+  }
+}
+
+export function decimal(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (text.trim() === '' || !(value >= low && value <= high)) {
+      throw new InvalidArgumentError(`It must be a number from ${low} to ${high}.`)
+    }
+    return value
+  }
+}
+
+/** `a-b`: from block a up to, not including, block b. */
+export function blocks(text: string): { start: number; end: number } {
+  const [, start, end] = /^(\d{1,4})-(\d{1,4})$/.exec(text) ?? []
+  if (start === undefined || Number(start) >= Number(end)) {
+    throw new InvalidArgumentError('It must be START-END, such as 0-8 for the first eight blocks.')
+  }
+  return { start: Number(start), end: Number(end) }
+}
+
+export function collect(value: string, previous: readonly string[] = []): string[] {
+  return [...previous, value]
+}
+
+const KV_TYPES: readonly KvType[] = ['f16', 'f32', 'bf16', 'q8_0', 'q4_0']
+
+export function kvTypeOption(): Option {
+  return new Option('--kv-type <type>', 'how the KV cache is stored').choices(KV_TYPES).default('f16')
+}
+
+export function peerOption(): Option {
+  return new Option('--peer <address>', 'a node to connect to (may be given several times)')
+    .argParser(collect)
+    .default([], 'none')
+}
+
+/** The last characters tell peer ids apart; the first are the same for all. */
+export function shortPeer(peer: string): string {
+  return peer.slice(-8)
+}

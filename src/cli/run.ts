@@ -1,0 +1,183 @@
+import { tmpdir } from 'node:os'
+import { text as readAll } from 'node:stream/consumers'
+import { Command } from 'commander'
+import { ShoalError } from '../common/index.ts'
+import { ChatText, openModel } from '../models/index.ts'
+import { Node } from '../node/index.ts'
+import { defaultSampler, openSession, type Session } from '../session/index.ts'
+import { type ChainHop, discover, findChain } from '../swarm/index.ts'
+import { untilInterrupted, withStarted } from './lifetime.ts'
+import { decimal, integer, peerOption, shortPeer } from './options.ts'
+
+interface RunOptions {
+  readonly peer: string[]
+  readonly maxTokens: number
+  readonly temperature: number
+  readonly topK: number
+  readonly topP: number
+  readonly minP: number
+  readonly seed: number
+  readonly system?: string
+  readonly verbose?: boolean
+  readonly json?: boolean
+}
+
+/** What `--json` prints, and what `--verbose` shows as a table. */
+interface RunReport {
+  readonly text: string
+  readonly tokens: number
+  readonly tokens_per_second: number
+  readonly first_token_ms: number
+  readonly hops: readonly {
+    readonly node: string
+    readonly span: string
+    readonly ms_per_token: number
+    readonly bytes_per_token: number
+  }[]
+}
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('Ask a model that nodes host together.')
+    .argument('<model>', 'the GGUF file: its vocabulary is read here, its blocks are computed by the nodes')
+    .argument('[prompt]', 'what to ask (default: standard input)')
+    .addOption(peerOption())
+    .option('--max-tokens <count>', 'longest answer', integer(1, 2 ** 20), 256)
+    .option('--temperature <number>', '0: always the most likely token', decimal(0, 100), 0)
+    .option('--top-k <count>', 'draw from the k most likely tokens; 0: off', integer(0, 2 ** 20), 0)
+    .option('--top-p <number>', 'draw from the most likely tokens that make p', decimal(0, 1), 1)
+    .option('--min-p <number>', "leave out tokens below p times the most likely one's", decimal(0, 1), 0)
+    .option('--seed <number>', 'the same seed draws the same answer', integer(0, 2 ** 32 - 1), 0)
+    .option('--system <text>', 'a system message')
+    .option('--verbose', 'print the chain and its timings')
+    .option('--json', 'print one JSON object instead of text')
+    .action(run)
+}
+
+async function run(path: string, prompt: string | undefined, options: RunOptions): Promise<void> {
+  const signal = untilInterrupted()
+  if (options.peer.length === 0) {
+    throw new ShoalError(
+      'NO_PEERS',
+      'No nodes to ask: name at least one with --peer ADDRESS ("shoal up" prints it).'
+    )
+  }
+  const question = prompt ?? (process.stdin.isTTY ? '' : await readAll(process.stdin))
+  if (question.trim() === '')
+    throw new ShoalError('NO_PROMPT', 'No prompt: give one as argument or on standard input.')
+  const model = await openModel(path, signal)
+  const chat = new ChatText(model)
+  const node = new Node({ dataDir: tmpdir(), listen: [], peers: [], ephemeral: true })
+  try {
+    await withStarted([chat, node], async () => {
+      const stages = await discover(node.host, options.peer, {
+        signal,
+        onUnreachable: (peer, error) => console.error(`warning: ${peer}: ${error.message}`)
+      })
+      const chain = findChain(stages, model.id)
+      const system =
+        options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
+      const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
+      const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
+      const sampler = defaultSampler(options)
+      const session = await openSession(node, { chain, sampler, reserve: tokens.length + maxTokens, signal })
+      try {
+        const report = await answer(session, chat, chain, {
+          tokens,
+          maxTokens,
+          signal,
+          stream: !options.json
+        })
+        if (options.json) console.log(JSON.stringify(report))
+        else if (options.verbose) printTable(report)
+      } finally {
+        await session.close()
+      }
+    })
+  } catch (error) {
+    if (!signal.aborted) throw error
+    process.exitCode = 130 // Ctrl-C, as shells count it
+  } finally {
+    await model.close()
+  }
+}
+
+/** The answer's length that the chain's contexts leave room for. */
+function longestAnswer(promptLength: number, maxTokens: number, chain: readonly ChainHop[]): number {
+  const context = Math.min(...chain.map(({ stage }) => stage.context))
+  if (promptLength >= context) {
+    throw new ShoalError(
+      'TOO_LONG',
+      `The prompt has ${promptLength} tokens; the nodes have room for ${context}.`
+    )
+  }
+  return Math.min(maxTokens, context - promptLength)
+}
+
+async function answer(
+  session: Session,
+  chat: ChatText,
+  chain: readonly ChainHop[],
+  request: { tokens: Int32Array; maxTokens: number; signal: AbortSignal; stream: boolean }
+): Promise<RunReport> {
+  const { tokens, maxTokens, signal, stream } = request
+  const { endTokens } = chat
+  const start = performance.now()
+  let first = start
+  let last = start
+  let count = 0
+  const drawn = async function* (): AsyncGenerator<number> {
+    for await (const token of session.generate(tokens, { maxTokens, endTokens, signal })) {
+      last = performance.now()
+      if (count++ === 0) first = last
+      if (!endTokens.has(token)) yield token
+    }
+  }
+  let text = ''
+  for await (const piece of chat.decode(drawn())) {
+    text += piece
+    if (stream) process.stdout.write(piece)
+  }
+  if (stream) process.stdout.write('\n')
+  return {
+    text,
+    tokens: count,
+    tokens_per_second: last > first ? round(((count - 1) * 1000) / (last - first)) : 0,
+    first_token_ms: round(first - start),
+    hops: session.figures.map(({ queueMs, computeMs, bytesOut }, index) => {
+      const { peer, start: from, end } = chain[index] as ChainHop
+      const ms = round(queueMs + computeMs)
+      return { node: shortPeer(peer), span: `${from}-${end}`, ms_per_token: ms, bytes_per_token: bytesOut }
+    })
+  }
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000
+}
+
+function printTable({ tokens, tokens_per_second, first_token_ms, hops }: RunReport): void {
+  const header = ['hop', 'node', 'span', 'ms/token', 'bytes/token']
+  const rows = hops.map(({ node, span, ms_per_token, bytes_per_token }, index) => [
+    String(index + 1),
+    node,
+    span,
+    ms_per_token.toFixed(2),
+    String(bytes_per_token)
+  ])
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0))
+  )
+  console.log()
+  for (const row of [header, ...rows]) {
+    console.log(
+      row
+        .map((cell, column) => cell.padEnd(widths[column] as number))
+        .join('  ')
+        .trimEnd()
+    )
+  }
+  console.log(
+    `\n${tokens} tokens, ${tokens_per_second.toFixed(1)} tokens per second, first after ${first_token_ms.toFixed(0)} ms`
+  )
+}

@@ -1,0 +1,69 @@
+import { Command } from 'commander'
+import type { KvType } from '../engine/index.ts'
+import { dataFolder, Node } from '../node/index.ts'
+import { aborted, untilInterrupted, withStarted } from './lifetime.ts'
+import { blocks, collect, integer, kvTypeOption, peerOption } from './options.ts'
+
+interface UpOptions {
+  readonly model?: string
+  readonly blocks?: { start: number; end: number }
+  readonly peer: string[]
+  readonly listen?: string[]
+  readonly context: number
+  readonly sessions: number
+  readonly threads?: number
+  readonly gpuLayers?: number
+  readonly kvType: KvType
+  readonly dataDir: string
+  readonly json?: boolean
+}
+
+/** Only this machine can connect until swarms are joined on purpose. */
+const LISTEN = '/ip4/127.0.0.1/tcp/0'
+
+export function upCommand(): Command {
+  return new Command('up')
+    .description('Start a node: host blocks of a model and serve whoever asks.')
+    .option('--model <file>', 'the GGUF file to host blocks of (its first part, if it has several)')
+    .option('--blocks <start-end>', 'the blocks to host, END not included (default: all)', blocks)
+    .addOption(peerOption())
+    .option('--listen <address>', `multiaddr to listen on (default: ${LISTEN})`, collect)
+    .option('--context <positions>', 'KV positions, shared by all sessions', integer(1, 2 ** 24), 4096)
+    .option('--sessions <count>', 'most sessions at once', integer(1, 256), 8)
+    .option('--threads <count>', 'threads per batch (default: by the size of the span)', integer(1, 1024))
+    .option('--gpu-layers <count>', 'blocks on a GPU (default: all, if there is one)', integer(0, 4096))
+    .addOption(kvTypeOption())
+    .option('--data-dir <folder>', 'where identity and blocks are kept', dataFolder())
+    .option('--json', 'print one JSON object when ready')
+    .action(up)
+}
+
+async function up(options: UpOptions): Promise<void> {
+  const signal = untilInterrupted()
+  const { model, peer, listen, dataDir, json } = options
+  if (model === undefined && options.blocks !== undefined) throw new Error('--blocks needs --model')
+  const { context, sessions, threads, gpuLayers, kvType } = options
+  const node = new Node({
+    dataDir,
+    listen: listen ?? [LISTEN],
+    peers: peer,
+    onProgress: (message) => json || console.error(message),
+    ...(model === undefined
+      ? {}
+      : { hosting: { model, context, sessions, threads, gpuLayers, kvType, blocks: options.blocks } })
+  })
+  await withStarted([node], async () => {
+    const { addresses, peerId } = node.host
+    const info = node.stage?.info
+    const span = info === undefined ? undefined : `${info.start}-${info.end}`
+    if (json) {
+      console.log(JSON.stringify({ peer: peerId, addresses, model: info?.model, name: info?.name, span }))
+    } else {
+      console.log(`node ${peerId}`)
+      for (const address of addresses) console.log(`address ${address}`)
+      if (info !== undefined) console.log(`hosts blocks ${span} of ${info.blockCount}, ${info.name}`)
+      console.log('Press Ctrl-C to stop.')
+    }
+    await aborted(signal)
+  })
+}

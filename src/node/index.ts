@@ -1,0 +1,3 @@
+/** The composition root: one machine's Shoal process, built from its settings. */
+export { type HostingSettings, Node, type NodeSettings } from './node.ts'
+export { dataFolder } from './paths.ts'

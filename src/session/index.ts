@@ -1,0 +1,16 @@
+/**
+ * The consumer's side of a session: opens a chain, sends token ids in, and gets drawn tokens back.
+ *
+ * @example
+ * ```ts
+ * const session = await openSession({ host }, { chain, sampler: greedy(), reserve: 512 })
+ * for await (const token of session.generate(prompt, { maxTokens: 100, endTokens })) ...
+ * await session.close()
+ * ```
+ */
+
+export type { GenerateOptions } from './chain-session.ts'
+export { SessionError, type SessionErrorCode } from './errors.ts'
+export { openSession, type Session, type SessionInit } from './open.ts'
+export { defaultSampler } from './sampler.ts'
+export { type HopFigures, HopStatistics } from './statistics.ts'

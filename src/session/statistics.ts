@@ -1,0 +1,38 @@
+import type { Timing } from '../net/index.ts'
+
+/** Per decoded token, medians over the answer. Times in milliseconds. */
+export interface HopFigures {
+  readonly queueMs: number
+  readonly computeMs: number
+  /** What the hop sent on: a frame to the next stage, or the token's id to the consumer. */
+  readonly bytesOut: number
+  /** Tokens that the figures are of. */
+  readonly tokens: number
+}
+
+/** Collects what one stage reports of its frames. */
+export class HopStatistics {
+  readonly #decoded: Timing[] = []
+
+  add(timing: Timing): void {
+    if (timing.rows === 1) this.#decoded.push(timing)
+  }
+
+  get figures(): HopFigures {
+    const of = (value: (timing: Timing) => number): number => median(this.#decoded.map(value))
+    return {
+      queueMs: of(({ queueMicroseconds }) => queueMicroseconds) / 1000,
+      computeMs: of(({ computeMicroseconds }) => computeMicroseconds) / 1000,
+      bytesOut: of(({ bytesOut }) => bytesOut),
+      tokens: this.#decoded.length
+    }
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = Math.floor(sorted.length / 2)
+  if (sorted.length === 0) return 0
+  if (sorted.length % 2 === 1) return sorted[middle] as number
+  return ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}

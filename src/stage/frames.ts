@@ -1,0 +1,68 @@
+/** The frame rule (DESIGN 4) as a pure function, and the cutting of frames. */
+import type { Frame, SampleMode } from '../net/index.ts'
+
+/** What a stage holds of a session: positions `[0, length)`, as of the consumer's `epoch`. */
+export interface FrameState {
+  readonly epoch: number
+  readonly length: number
+}
+
+export type FrameVerdict =
+  | { readonly action: 'run' }
+  | { readonly action: 'drop' }
+  /** Cut everything back to `length`, then run. */
+  | { readonly action: 'truncate'; readonly length: number }
+  | { readonly action: 'need' }
+
+/**
+ * Decoding, rejected speculation, retries, continued conversations and recovery are all this rule: frames of
+ * an older epoch are stale; in the same epoch a frame either follows, repeats or misses something; a newer
+ * epoch rewrites what it starts in.
+ */
+export function judge(state: FrameState, frame: Pick<Frame, 'epoch' | 'position' | 'tokens'>): FrameVerdict {
+  const { epoch, position } = frame
+  if (epoch < state.epoch) return { action: 'drop' }
+  if (epoch > state.epoch) {
+    return position <= state.length ? { action: 'truncate', length: position } : { action: 'need' }
+  }
+  if (position === state.length) return { action: 'run' }
+  return position + frame.tokens.length <= state.length ? { action: 'drop' } : { action: 'need' }
+}
+
+/** Bytes per number of a payload in codec f32. */
+const FLOAT_BYTES = 4
+
+/** Rows of a frame, on their way through a stage. */
+export interface Rows {
+  readonly epoch: number
+  readonly position: number
+  readonly tokens: Int32Array
+  readonly hidden?: Float32Array
+  readonly sample: SampleMode
+}
+
+/** A frame's payload as floats, or an explanation of what is wrong with it. */
+export function rowsOf(frame: Frame): Rows | string {
+  const { epoch, position, tokens, sample, payload } = frame
+  if (frame.codec === 'none') return { epoch, position, tokens, sample }
+  const hidden = new Float32Array(payload.buffer, payload.byteOffset, payload.byteLength / FLOAT_BYTES)
+  for (const value of hidden) {
+    if (!Number.isFinite(value)) return 'a hidden state has a value that is not finite'
+  }
+  return { epoch, position, tokens, hidden, sample }
+}
+
+/** The first `count` rows, and the rest. The token after the last row belongs to the rest. */
+export function splitRows(rows: Rows, count: number): [Rows, Rows | undefined] {
+  const total = rows.tokens.length
+  if (count >= total) return [rows, undefined]
+  const width = rows.hidden === undefined ? 0 : rows.hidden.length / total
+  const part = (from: number, to: number, sample: SampleMode): Rows => ({
+    epoch: rows.epoch,
+    position: rows.position + from,
+    tokens: rows.tokens.subarray(from, to),
+    ...(rows.hidden === undefined ? {} : { hidden: rows.hidden.subarray(from * width, to * width) }),
+    sample
+  })
+  return [part(0, count, rows.sample === 'all' ? 'all' : 'none'), part(count, total, rows.sample)]
+}

@@ -1,0 +1,45 @@
+import type { Host, StageInfo } from '../net/index.ts'
+
+/** Nodes asked at most, however many each of them names. */
+const MAX_NODES = 256
+
+export interface HostedStage {
+  readonly peer: string
+  readonly addresses: readonly string[]
+  readonly stage: StageInfo
+}
+
+/**
+ * Asks the nodes at `addresses` what they host, and then those that they name. Nodes that can't be reached are
+ * reported to `onUnreachable` and left out.
+ */
+export async function discover(
+  host: Pick<Host, 'connect' | 'info' | 'peerId'>,
+  addresses: readonly string[],
+  options: { signal?: AbortSignal; onUnreachable?: (node: string, error: Error) => void } = {}
+): Promise<HostedStage[]> {
+  const found: HostedStage[] = []
+  const seen = new Set([host.peerId])
+  const ask = async (peer: string, known: string[]): Promise<void> => {
+    if (seen.has(peer) || seen.size >= MAX_NODES) return
+    seen.add(peer)
+    try {
+      const info = await host.info(peer, known, options.signal)
+      const reachable = info.addresses.length > 0 ? info.addresses : known
+      found.push(...info.stages.map((stage) => ({ peer, addresses: reachable, stage })))
+      await Promise.all(info.peers.map((other) => ask(other.peer, other.addresses)))
+    } catch (error) {
+      options.onUnreachable?.(peer, error as Error)
+    }
+  }
+  await Promise.all(
+    addresses.map(async (address) => {
+      try {
+        await ask(await host.connect(address, options.signal), [address])
+      } catch (error) {
+        options.onUnreachable?.(address, error as Error)
+      }
+    })
+  )
+  return found
+}
