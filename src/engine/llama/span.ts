@@ -196,6 +196,9 @@ export class LlamaSpan {
     const sampled = new Int32Array(rows - first)
     for (let index = first; index < rows; index++) {
       const length = group.position + index + 1
+      // A row's norm spreads whatever is wrong in it over all of its logits; samplers sort, and NaN has no order.
+      const logit = koffi.decode.float(this.#llama.llama_get_logits_ith(this.#context, row + index))
+      if (Number.isNaN(logit)) throw new EngineError('COMPUTE', 'The logits are not numbers.')
       sampled[index - first] = sampler?.draw(this.#context, row + index, history, length) ?? -1
     }
     return { sampled }

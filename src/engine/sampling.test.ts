@@ -1,0 +1,264 @@
+// How tokens are drawn: by seed and position only, and as the settings say.
+import { mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { writeModelFile } from '../../test/models/file.ts'
+import { tinyModel } from '../../test/models/index.ts'
+import type { SamplerSettings } from './contract.ts'
+import type { LlamaEngine } from './llama-engine.ts'
+import { generate, largest, runOne, startEngine, textOf } from './testing.ts'
+
+const GREEDY: SamplerSettings = { temperature: 0, seed: 1 }
+const WARM: SamplerSettings = { temperature: 1, seed: 20 }
+const COUNT = 40
+
+let engine: LlamaEngine
+let prompt: Int32Array
+let greedy: number[]
+let warm: number[]
+
+beforeAll(async () => {
+  engine = await startEngine()
+  prompt = await engine.tokenize('Once upon a time, there was a little')
+  greedy = await generate(engine, 0, prompt, COUNT, GREEDY)
+  warm = await generate(engine, 0, prompt, COUNT, WARM)
+})
+
+afterAll(() => engine.stop())
+
+/** The logits of each position of a text, in the batch shapes in which `generate` made them. */
+async function logitsAlong(drawn: readonly number[]): Promise<Float32Array[]> {
+  await engine.drop(3)
+  const logits: Float32Array[] = []
+  let rows = { position: 0, tokens: prompt }
+  for (const token of drawn) {
+    logits.push((await runOne(engine, { sequence: 3, ...rows, output: 'logits-last' })) as Float32Array)
+    rows = { position: rows.position + rows.tokens.length, tokens: Int32Array.of(token) }
+  }
+  return logits
+}
+
+describe('a draw depends on seed and position only', () => {
+  test('the same again, and with another seed another text', async () => {
+    expect(await generate(engine, 1, prompt, COUNT, WARM)).toEqual(warm)
+    expect(await generate(engine, 1, prompt, COUNT, { ...WARM, seed: 21 })).not.toEqual(warm)
+    expect(warm).not.toEqual(greedy)
+  })
+
+  test('the same beside other sequences', async () => {
+    await engine.drop(1)
+    await engine.drop(2)
+    await engine.setSampler(1, WARM)
+    await engine.setSampler(2, { ...WARM, seed: 5 })
+    await runOne(engine, { sequence: 2, position: 0, tokens: prompt.subarray(0, 4), output: 'none' })
+    let rows = { position: 0, tokens: prompt }
+    const drawn: number[] = []
+    for (let step = 0; step < COUNT; step++) {
+      const other = { position: 4 + step, tokens: Int32Array.of(warm[step] as number) }
+      const { groups } = await engine.run([
+        { sequence: 1, ...rows, output: 'sample-last' },
+        { sequence: 2, ...other, output: 'sample-last' }
+      ])
+      const token = groups[0]?.sampled?.[0] as number
+      drawn.push(token)
+      rows = { position: rows.position + rows.tokens.length, tokens: Int32Array.of(token) }
+    }
+    expect(drawn).toEqual(warm)
+  })
+
+  test('the same when cut back and drawn again', async () => {
+    await generate(engine, 1, prompt, COUNT, WARM)
+    const kept = prompt.length + 10
+    expect(await engine.truncate(1, kept)).toBe(kept)
+    const wrong = Int32Array.of(5, 6, 7)
+    await runOne(engine, { sequence: 1, position: kept, tokens: wrong, output: 'sample-all' })
+    await engine.truncate(1, kept)
+    const drawn: number[] = []
+    for (let step = 10; step + 1 < COUNT; step++) {
+      const rows = { position: prompt.length + step, tokens: Int32Array.of(warm[step] as number) }
+      drawn.push((await runOne(engine, { sequence: 1, ...rows, output: 'sample-last' }))[0] as number)
+    }
+    expect(drawn).toEqual(warm.slice(11))
+  })
+
+  test("all at once ('sample-all') as one by one", async () => {
+    for (const [settings, text] of [
+      [GREEDY, greedy],
+      [WARM, warm]
+    ] as const) {
+      await engine.drop(1)
+      await engine.setSampler(1, settings)
+      await runOne(engine, { sequence: 1, position: 0, tokens: prompt, output: 'none' })
+      const rows = { position: prompt.length, tokens: Int32Array.from(text.slice(0, 20)) }
+      const sampled = await runOne(engine, { sequence: 1, ...rows, output: 'sample-all' })
+      // Logits of a batch differ a little from those of single rows: a draw between two tokens may fall otherwise.
+      const same = sampled.filter((token, index) => token === text[index + 1])
+      expect(same.length).toBeGreaterThanOrEqual(18)
+    }
+  })
+})
+
+describe('settings', () => {
+  test.each([
+    ['top-k 1', { topK: 1 }],
+    ['top-p 0', { topP: 0 }],
+    ['min-p 1', { minP: 1 }],
+    ['a temperature near 0', { temperature: 1e-30 }]
+  ])('%s is greedy', async (_, settings) => {
+    expect(await generate(engine, 1, prompt, COUNT, { ...WARM, ...settings })).toEqual(greedy)
+  })
+
+  test.each([
+    ['top-k 3', { topK: 3 }, (sorted: number[]) => sorted.slice(0, 3)],
+    [
+      'min-p 0.3',
+      { minP: 0.3 },
+      (sorted: number[]) => sorted.filter((p) => p >= 0.3 * (sorted[0] as number))
+    ],
+    ['top-p 0.5', { topP: 0.5 }, (sorted: number[]) => sorted.slice(0, 1 + sorted.findIndex(reaches(0.5)))]
+  ])('%s leaves only what it says', async (_, settings, keep) => {
+    const drawn = await generate(engine, 1, prompt, COUNT, { ...WARM, temperature: 5, ...settings })
+    const along = await logitsAlong(drawn)
+    for (const [index, logits] of along.entries()) {
+      const chances = probabilities(logits)
+      const lowest = keep(chances.toSorted((a, b) => b - a)).at(-1) as number
+      expect(chances[drawn[index] as number]).toBeGreaterThanOrEqual(lowest * 0.999)
+    }
+    expect(drawn).not.toEqual(greedy)
+  })
+
+  test('a bias of 100 forces a token', async () => {
+    const logitBias = [{ token: 300, bias: 100 }]
+    expect(await generate(engine, 1, prompt, 3, { ...GREEDY, logitBias })).toEqual([300, 300, 300])
+    expect(await generate(engine, 1, prompt, 3, { ...WARM, logitBias })).toEqual([300, 300, 300])
+  })
+
+  test.each([
+    ['greedily', GREEDY],
+    ['by chance', WARM]
+  ])('a bias of -Infinity bans tokens, %s', async (_, settings) => {
+    const [likely] = await logitsAlong([0])
+    const token = largest(likely as Float32Array)
+    const second = (likely as Float32Array).map((logit, id) => (id === token ? -Infinity : logit))
+    const banned = { ...settings, topK: 1, logitBias: [{ token, bias: -Infinity }] }
+    expect(await generate(engine, 1, prompt, 1, banned)).toEqual([largest(second)])
+  })
+
+  test('with everything banned something is still drawn', async () => {
+    const logitBias = Array.from({ length: engine.description.vocabulary }, (_, token) => ({
+      token,
+      bias: -Infinity
+    }))
+    const [token] = await generate(engine, 1, prompt, 1, { ...WARM, logitBias })
+    expect(token).toBeGreaterThanOrEqual(0)
+  })
+
+  test.each([
+    ['presence', { presencePenalty: 100 }],
+    ['frequency', { frequencyPenalty: 100 }],
+    ['repetition', { repeatPenalty: 1000 }]
+  ])('a penalty on %s allows nothing twice within its reach', async (_, penalty) => {
+    const penaltyLastN = 12
+    const drawn = await generate(engine, 1, prompt, COUNT, { ...GREEDY, ...penalty, penaltyLastN })
+    const text = [...prompt, ...drawn]
+    for (let index = prompt.length; index < text.length; index++) {
+      expect(text.slice(Math.max(0, index - penaltyLastN), index)).not.toContain(text[index])
+    }
+    expect(drawn).not.toEqual(greedy)
+    // penalties look at the ids that are there, not at those that were
+    await engine.truncate(1, prompt.length + 20)
+    const rows = { position: prompt.length + 20, tokens: Int32Array.of(drawn[20] as number) }
+    expect([...(await runOne(engine, { sequence: 1, ...rows, output: 'sample-last' }))]).toEqual([drawn[21]])
+  })
+
+  test('DRY over the whole text allows no three tokens twice', async () => {
+    const dry = { multiplier: 100, base: 2, allowedLength: 2, penaltyLastN: -1, breakers: [] }
+    const repeated = (text: readonly number[]) => {
+      const triples = text.slice(2).map((_, index) => text.slice(index, index + 3).join())
+      return triples.length - new Set(triples).size
+    }
+    const without = await generate(engine, 1, prompt, 200, GREEDY)
+    const text = await generate(engine, 1, prompt, 200, { ...GREEDY, dry })
+    expect(repeated(without)).toBeGreaterThan(0)
+    expect(repeated(text)).toBe(0)
+  })
+})
+
+describe('a grammar', () => {
+  const grammar = 'root ::= ("yes" | "no") " " [0-9] [0-9] "é"'
+  const MATCH = /^(yes|no) \d\dé$/
+  const settings = (): SamplerSettings => ({ ...WARM, temperature: 3, grammar, generatedFrom: prompt.length })
+
+  test('is what every text matches, and ends it', async () => {
+    for (let seed = 0; seed < 5; seed++) {
+      const drawn = await generate(engine, 1, prompt, 12, { ...settings(), seed })
+      const end = drawn.indexOf(engine.description.endToken)
+      expect(await textOf(engine, drawn.slice(0, end))).toMatch(MATCH)
+    }
+  })
+
+  test('holds where all that it allows is banned', async () => {
+    const banned = (await engine.tokenize('yes no')).values()
+    const logitBias = [...banned].map((token) => ({ token, bias: -Infinity }))
+    const drawn = await generate(engine, 1, prompt, 12, { ...settings(), logitBias })
+    const end = drawn.indexOf(engine.description.endToken)
+    expect(await textOf(engine, drawn.slice(0, end))).toMatch(MATCH)
+  })
+
+  test('gives -1 from where a draft leaves it, and goes on after the draft is cut', async () => {
+    const drawn = await generate(engine, 1, prompt, 4, settings())
+    await engine.truncate(1, prompt.length)
+    const draft = Int32Array.of(drawn[0] as number, 1, 2)
+    const rows = { sequence: 1, position: prompt.length, tokens: draft, output: 'sample-all' } as const
+    expect([...(await runOne(engine, rows))].slice(1)).toEqual([-1, -1])
+    await engine.truncate(1, prompt.length)
+    const right = { ...rows, tokens: Int32Array.from(drawn.slice(0, 3)) }
+    const again = await runOne(engine, right)
+    expect(again).not.toContain(-1)
+    expect(await textOf(engine, drawn.slice(0, 3))).toMatch(/^(y|n)/)
+  })
+
+  test.each([
+    ['no GBNF', 'root := "a"', /does not parse/],
+    ['no rule root', 'main ::= "a"', /does not parse/],
+    ['left recursion', 'root ::= root "a" | "b"', /does not parse/],
+    ['endless depth', `root ::= ${'('.repeat(1e5)}"a"${')'.repeat(1e5)}`, /256 deep/]
+  ])('%s is refused', async (_, bad, message) => {
+    const refused = engine.setSampler(1, { ...GREEDY, grammar: bad })
+    await expect(refused).rejects.toMatchObject({ code: 'INPUT', message: expect.stringMatching(message) })
+  })
+})
+
+test('logits that are not numbers are an error, and the sequence stays as it was', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-sampling-'))
+  const plan = tinyModel('llama')
+  const path = await writeModelFile(folder, 'damaged', plan)
+  const norm = plan.tensors.find(({ name }) => name === 'output_norm.weight')
+  const file = await open(path, 'r+')
+  const damage = new Uint8Array(new Float32Array([Number.NaN]).buffer)
+  await file.write(damage, 0, 4, norm?.offset)
+  await file.close()
+  const damaged = await startEngine({ files: [path] })
+  await damaged.setSampler(0, { ...WARM, topK: 40 })
+  const rows = { sequence: 0, position: 0, tokens: Int32Array.of(1, 2, 3) } as const
+  await expect(runOne(damaged, { ...rows, output: 'sample-last' })).rejects.toMatchObject({ code: 'COMPUTE' })
+  await expect(runOne(damaged, { ...rows, output: 'none' })).resolves.toHaveLength(0)
+  await damaged.stop()
+  await rm(folder, { recursive: true })
+})
+
+function probabilities(logits: Float32Array): number[] {
+  const top = logits[largest(logits)] as number
+  const powers = Array.from(logits, (logit) => Math.exp(logit - top))
+  const sum = powers.reduce((total, power) => total + power, 0)
+  return powers.map((power) => power / sum)
+}
+
+function reaches(limit: number): (p: number) => boolean {
+  let sum = 0
+  return (p) => {
+    sum += p
+    return sum >= limit
+  }
+}
