@@ -12,11 +12,13 @@ export function listDevices(llama: Llama): DeviceInfo[] {
     const free = [0]
     const total = [0]
     llama.ggml_backend_dev_memory(device, free, total)
+    const kind = KINDS[llama.ggml_backend_dev_type(device) as number] ?? 'accelerator'
     return {
       name: llama.ggml_backend_dev_name(device),
       description: llama.ggml_backend_dev_description(device),
-      kind: KINDS[llama.ggml_backend_dev_type(device) as number] ?? 'accelerator',
-      memoryFree: Number(free[0]),
+      kind,
+      // ggml says that all of the CPU's memory is free
+      memoryFree: kind === 'cpu' ? process.availableMemory() : Number(free[0]),
       memoryTotal: Number(total[0])
     }
   })
