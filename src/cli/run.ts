@@ -81,18 +81,11 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
       const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
       const sampler = defaultSampler(options)
       const session = await openSession(node, { chain, sampler, reserve: tokens.length + maxTokens, signal })
-      try {
-        const report = await answer(session, chat, chain, {
-          tokens,
-          maxTokens,
-          signal,
-          stream: !options.json
-        })
-        if (options.json) console.log(JSON.stringify(report))
-        else if (options.verbose) printTable(report)
-      } finally {
-        await session.close()
-      }
+      const request = { tokens, maxTokens, signal, stream: !options.json }
+      const measured = await answer(session, chat, request).finally(() => session.close())
+      const report = { ...measured, hops: hopsOf(session, chain) }
+      if (options.json) console.log(JSON.stringify(report))
+      else if (options.verbose) printTable(report)
     })
   } catch (error) {
     if (!signal.aborted) throw error
@@ -117,9 +110,8 @@ function longestAnswer(promptLength: number, maxTokens: number, chain: readonly 
 async function answer(
   session: Session,
   chat: ChatText,
-  chain: readonly ChainHop[],
   request: { tokens: Int32Array; maxTokens: number; signal: AbortSignal; stream: boolean }
-): Promise<RunReport> {
+): Promise<Omit<RunReport, 'hops'>> {
   const { tokens, maxTokens, signal, stream } = request
   const { endTokens } = chat
   const start = performance.now()
@@ -143,13 +135,16 @@ async function answer(
     text,
     tokens: count,
     tokens_per_second: last > first ? round(((count - 1) * 1000) / (last - first)) : 0,
-    first_token_ms: round(first - start),
-    hops: session.figures.map(({ queueMs, computeMs, bytesOut }, index) => {
-      const { peer, start: from, end } = chain[index] as ChainHop
-      const ms = round(queueMs + computeMs)
-      return { node: shortPeer(peer), span: `${from}-${end}`, ms_per_token: ms, bytes_per_token: bytesOut }
-    })
+    first_token_ms: round(first - start)
   }
+}
+
+function hopsOf(session: Session, chain: readonly ChainHop[]): RunReport['hops'] {
+  return session.figures.map(({ queueMs, computeMs, bytesOut }, index) => {
+    const { peer, start, end } = chain[index] as ChainHop
+    const ms = round(queueMs + computeMs)
+    return { node: shortPeer(peer), span: `${start}-${end}`, ms_per_token: ms, bytes_per_token: bytesOut }
+  })
 }
 
 function round(value: number): number {

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { ControlMessage, ControlStream, DataSender, SampleMode } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { SessionError } from './errors.ts'
@@ -6,6 +7,8 @@ import { type HopFigures, HopStatistics } from './statistics.ts'
 
 /** Rows per frame of a prompt: small enough that all stages work at once, large enough for matrix products. */
 const PREFILL_ROWS = 128
+/** A stage that does not say goodbye by then is left to find out by itself. */
+const CLOSE_MS = 1_000
 const NO_PAYLOAD = new Uint8Array(0)
 
 export interface GenerateOptions {
@@ -86,7 +89,7 @@ export class ChainSession implements Session {
         this.#fail('REFUSED', `${message.message} (${message.code})`, hop)
         break
       case 'timing':
-        this.#statistics[hop]?.add(message)
+        for (const frame of message.frames) this.#statistics[hop]?.add(frame)
         break
       case 'need':
         // Ids are all that the first stage needs: rewind everyone to what this one has.
@@ -199,9 +202,12 @@ export class ChainSession implements Session {
     this.#answer?.wake()
   }
 
+  /** The stages' last timings are in `figures` after that. */
   async close(): Promise<void> {
     this.#fail('CLOSED', 'the session was closed', 0)
     for (const control of this.#controls) control.send({ type: 'close' })
+    const ended = Promise.all(this.#controls.map((control) => control.closed))
+    await Promise.race([ended, setTimeout(CLOSE_MS, undefined, { ref: false })])
     await Promise.all([this.#data?.close(), ...this.#controls.map((control) => control.close())])
   }
 }

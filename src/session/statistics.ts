@@ -1,4 +1,4 @@
-import type { Timing } from '../net/index.ts'
+import type { FrameTiming } from '../net/index.ts'
 
 /** Per decoded token, medians over the answer. Times in milliseconds. */
 export interface HopFigures {
@@ -12,14 +12,14 @@ export interface HopFigures {
 
 /** Collects what one stage reports of its frames. */
 export class HopStatistics {
-  readonly #decoded: Timing[] = []
+  readonly #decoded: FrameTiming[] = []
 
-  add(timing: Timing): void {
+  add(timing: FrameTiming): void {
     if (timing.rows === 1) this.#decoded.push(timing)
   }
 
   get figures(): HopFigures {
-    const of = (value: (timing: Timing) => number): number => median(this.#decoded.map(value))
+    const of = (value: (timing: FrameTiming) => number): number => median(this.#decoded.map(value))
     return {
       queueMs: of(({ queueMicroseconds }) => queueMicroseconds) / 1000,
       computeMs: of(({ computeMicroseconds }) => computeMicroseconds) / 1000,

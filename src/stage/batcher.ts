@@ -1,6 +1,6 @@
 /** One loop for all sessions of a stage: each step takes rows of everybody who waits and runs them together. */
 import type { Engine, GroupResult, Output, RowGroup } from '../engine/index.ts'
-import { EngineError } from '../engine/index.ts'
+import { EngineError, type EngineErrorCode } from '../engine/index.ts'
 import type { RefusalCode } from '../net/index.ts'
 import { type Rows, splitRows } from './frames.ts'
 
@@ -20,6 +20,7 @@ export interface Lane {
   /** The output a mid-chain stage gives, or undefined for the tail. */
   readonly leaveAfter: number | undefined
   computed(value: Computed): void
+  /** Must not throw. */
   failed(code: RefusalCode, message: string): void
 }
 
@@ -28,11 +29,16 @@ interface Waiting {
   readonly since: number
 }
 
+interface Queue {
+  waiting: Waiting[]
+  /** Reasons to leave the lane alone: see `hold`. */
+  holds: number
+}
+
 export class Batcher {
   readonly #engine: Engine
-  readonly #queues = new Map<Lane, Waiting[]>()
-  /** Lanes that wait for the engine to cut their sequence. */
-  readonly #cutting = new Set<Lane>()
+  /** In the order in which lanes are served. */
+  readonly #queues = new Map<Lane, Queue>()
   #running = false
 
   constructor(engine: Engine) {
@@ -40,7 +46,7 @@ export class Batcher {
   }
 
   add(lane: Lane): void {
-    this.#queues.set(lane, [])
+    this.#queues.set(lane, { waiting: [], holds: 0 })
   }
 
   remove(lane: Lane): void {
@@ -49,11 +55,24 @@ export class Batcher {
 
   /** Rows of a lane that wait, for back-pressure. */
   waitingRows(lane: Lane): number {
-    return this.#queues.get(lane)?.reduce((sum, { rows }) => sum + rows.tokens.length, 0) ?? 0
+    return this.#queues.get(lane)?.waiting.reduce((sum, { rows }) => sum + rows.tokens.length, 0) ?? 0
   }
 
   push(lane: Lane, rows: Rows): void {
-    this.#queues.get(lane)?.push({ rows, since: performance.now() })
+    this.#queues.get(lane)?.waiting.push({ rows, since: performance.now() })
+    void this.#run()
+  }
+
+  /** Nothing of the lane runs until `resume` was called as often as this. */
+  hold(lane: Lane): void {
+    const queue = this.#queues.get(lane)
+    if (queue !== undefined) queue.holds += 1
+  }
+
+  resume(lane: Lane): void {
+    const queue = this.#queues.get(lane)
+    if (queue === undefined) return
+    queue.holds -= 1
     void this.#run()
   }
 
@@ -62,22 +81,23 @@ export class Batcher {
    * all of it. Resolves to the length that is left; nothing of the lane runs until then.
    */
   async truncate(lane: Lane, length: number): Promise<number> {
-    const queue = this.#queues.get(lane) ?? []
-    const kept = queue.flatMap((waiting) => {
+    const queue = this.#queues.get(lane)
+    if (queue === undefined) return 0
+    queue.waiting = queue.waiting.flatMap((waiting) => {
       const before = length - waiting.rows.position
       if (before <= 0) return []
       return [{ ...waiting, rows: splitRows(waiting.rows, before)[0] }]
     })
-    this.#queues.set(lane, kept)
-    this.#cutting.add(lane)
+    // What the engine has lies before what waits: if some of that stays, so does all of the former.
+    if (queue.waiting.length > 0) return length
+    this.hold(lane)
     try {
       return await this.#engine.truncate(lane.sequence, length)
     } catch (error) {
       lane.failed('engine', messageOf(error))
       return 0
     } finally {
-      this.#cutting.delete(lane)
-      void this.#run()
+      this.resume(lane)
     }
   }
 
@@ -101,28 +121,21 @@ export class Batcher {
     const batch = new Map<Lane, Waiting>()
     let rowsLeft = maxRows
     let outputsLeft = maxOutputs
-    const take = (lane: Lane, queue: Waiting[]): void => {
-      const first = queue[0] as Waiting
-      const limit = lane.leaveAfter === undefined && first.rows.sample === 'all' ? outputsLeft : rowsLeft
-      const [now, later] = splitRows(first.rows, Math.min(limit, rowsLeft))
-      if (later === undefined) queue.shift()
-      else queue[0] = { rows: later, since: first.since }
-      batch.set(lane, { rows: now, since: first.since })
+    const ready = [...this.#queues].filter(([, { waiting, holds }]) => waiting.length > 0 && holds === 0)
+    const isShort = ([, { waiting }]: [Lane, Queue]): boolean =>
+      (waiting[0] as Waiting).rows.tokens.length <= DECODE_ROWS
+    const ordered = [...ready.filter(isShort), ...ready.filter((entry) => !isShort(entry))]
+    for (const [lane, queue] of ordered) {
+      const { rows, since } = queue.waiting[0] as Waiting
+      const count = Math.min(rowsLeft, lane.leaveAfter === undefined ? rowsWithin(rows, outputsLeft) : rowsLeft)
+      if (count === 0) continue
+      const [now, later] = splitRows(rows, count)
+      if (later === undefined) queue.waiting.shift()
+      else queue.waiting[0] = { rows: later, since }
+      batch.set(lane, { rows: now, since })
       rowsLeft -= now.tokens.length
       if (lane.leaveAfter === undefined) outputsLeft -= outputsOf(now)
-    }
-    const waiting = [...this.#queues].filter(([lane, queue]) => queue.length > 0 && !this.#cutting.has(lane))
-    const isShort = ([first]: Waiting[]): boolean => (first as Waiting).rows.tokens.length <= DECODE_ROWS
-    const ordered = [
-      ...waiting.filter(([, queue]) => isShort(queue)),
-      ...waiting.filter(([, queue]) => !isShort(queue))
-    ]
-    for (const [lane, queue] of ordered) {
-      if (rowsLeft > 0 && outputsLeft > 0) take(lane, queue)
-    }
-    // The next step begins with others: whoever was served goes to the end of the line.
-    for (const lane of batch.keys()) {
-      const queue = this.#queues.get(lane) as Waiting[]
+      // The next step begins with others: whoever was served goes to the end of the line.
       this.#queues.delete(lane)
       this.#queues.set(lane, queue)
     }
@@ -137,17 +150,30 @@ export class Batcher {
         entries.map(([lane, { rows }]) => groupOf(lane, rows))
       )
       for (const [index, [lane, { rows, since }]] of entries.entries()) {
-        if (!this.#queues.has(lane)) continue
         const result = groups[index] as GroupResult
         if (result.error === undefined) {
-          lane.computed({ rows, result, queueMs: started - since, computeMs })
+          this.#deliver(lane, { rows, result, queueMs: started - since, computeMs })
         } else {
-          lane.failed(result.error.code === 'KV_FULL' ? 'full' : 'engine', result.error.message)
+          lane.failed(codeOf(result.error), result.error.message)
         }
       }
     } catch (error) {
       // The engine refused or lost the whole batch: nobody's rows are in the cache.
-      for (const [lane] of entries) lane.failed('engine', messageOf(error))
+      if (codeOf(error) === 'input' && entries.length > 1) {
+        // Somebody's rows are not ones that it takes: nobody else's session ends for that.
+        for (const entry of entries) await this.#compute(new Map([entry]))
+        return
+      }
+      for (const [lane] of entries) lane.failed(codeOf(error), messageOf(error))
+    }
+  }
+
+  #deliver(lane: Lane, computed: Computed): void {
+    if (!this.#queues.has(lane)) return
+    try {
+      lane.computed(computed)
+    } catch (error) {
+      lane.failed('engine', messageOf(error))
     }
   }
 }
@@ -172,6 +198,19 @@ function outputsOf(rows: Rows): number {
   return rows.sample === 'all' ? rows.tokens.length : 1
 }
 
+/** How many of the first rows need no more than `outputs` logits. */
+function rowsWithin({ tokens, sample }: Rows, outputs: number): number {
+  if (sample === 'all') return Math.min(tokens.length, outputs)
+  return sample === 'last' && outputs === 0 ? tokens.length - 1 : tokens.length
+}
+
+const CODES: Partial<Record<EngineErrorCode, RefusalCode>> = { KV_FULL: 'full', INPUT: 'input' }
+
+/** What a consumer hears of an engine's error. */
+export function codeOf(error: unknown): RefusalCode {
+  return (error instanceof EngineError ? CODES[error.code] : undefined) ?? 'engine'
+}
+
 function messageOf(error: unknown): string {
-  return error instanceof EngineError ? error.message : String(error)
+  return error instanceof Error ? error.message : String(error)
 }

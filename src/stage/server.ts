@@ -51,7 +51,8 @@ export class StageServer {
     }, FIRST_MESSAGE_MS)
     const receive = (message: ControlMessage): void => {
       if (message.type === 'ping') stream.send({ type: 'pong', nonce: message.nonce })
-      else if (message.type === 'close') void stream.close()
+      else if (message.type === 'close')
+        void (opening ?? Promise.resolve(undefined)).then((session) => session?.end() ?? stream.close())
       else if (message.type === 'open' && opening === undefined) {
         clearTimeout(deadline)
         opening = this.#open(stream, message)

@@ -13,6 +13,7 @@ import {
 import type { Computed, Lane } from './batcher.ts'
 import { judge, type Rows, rowsOf } from './frames.ts'
 import type { Place, Stage } from './stage.ts'
+import { TimingReports } from './timings.ts'
 
 /** Batches that may wait per session before its sender is held up: one runs, one is ready, two are on the way. */
 const WAITING_BATCHES = 4
@@ -34,11 +35,13 @@ export class StageSession implements Lane {
   #cutting: Frame[] | undefined
   #held = false
   #ending: Promise<void> | undefined
+  readonly #timings: TimingReports
   readonly #whenEnded = Promise.withResolvers<void>()
 
   constructor(stage: Stage, control: ControlStream, place: Place, open: Open) {
     this.#stage = stage
     this.#control = control
+    this.#timings = new TimingReports(control)
     this.#place = place
     this.#isTail = open.head
     this.#capacity = place.reserved
@@ -157,8 +160,7 @@ export class StageSession implements Lane {
     const bytesOut = this.#isTail
       ? this.#sendTokens(rows, result.sampled)
       : this.#forward(rows, result.hidden)
-    this.#control.send({
-      type: 'timing',
+    this.#timings.add({
       epoch: rows.epoch,
       position: rows.position,
       rows: rows.tokens.length,
@@ -204,6 +206,7 @@ export class StageSession implements Lane {
 
   async #end(): Promise<void> {
     this.#stage.batcher.remove(this)
+    this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))
     await Promise.all([this.#next?.close(), this.#control.close(), this.#stage.release(this.#place)])
     this.#whenEnded.resolve()

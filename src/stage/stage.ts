@@ -1,7 +1,8 @@
 import type { Startable } from '../common/index.ts'
-import type { Engine } from '../engine/index.ts'
-import type { Open, Profile, RefusalCode, StageInfo } from '../net/index.ts'
+import type { Engine, LoadOptions } from '../engine/index.ts'
+import type { Open, Profile, StageInfo } from '../net/index.ts'
 import { Batcher } from './batcher.ts'
+import type { Refusal } from './refusal.ts'
 
 export interface StageComponents {
   readonly engine: Engine
@@ -17,16 +18,12 @@ export interface StageInit {
   readonly profile: Profile
 }
 
-/** Why a session can't be opened, in words that say what to do. */
-export interface Refusal {
-  readonly code: RefusalCode
-  readonly message: string
-}
-
 /** What an admitted session holds until it releases it. */
 export interface Place {
   readonly sequence: number
   readonly reserved: number
+  /** The engine's process that it is a place in. */
+  readonly process: number
 }
 
 /** A span loaded into an engine: admits sessions, and computes their rows in common batches. */
@@ -36,6 +33,8 @@ export class Stage implements Startable {
   readonly #init: StageInit
   #freeSequences: number[] = []
   #freePositions = 0
+  /** Why nobody is admitted now. */
+  #away: Refusal | undefined = { code: 'engine', message: 'the engine has not been started' }
   #stopListening: (() => void) | undefined
 
   constructor({ engine }: StageComponents, init: StageInit) {
@@ -44,27 +43,40 @@ export class Stage implements Startable {
     this.batcher = new Batcher(engine)
   }
 
-  async start(): Promise<void> {
-    await this.engine.start()
+  async start(options: LoadOptions = {}): Promise<void> {
+    if (this.#stopListening !== undefined) return
+    await this.engine.start(options)
     this.#reset()
-    this.#stopListening ??= this.engine.onStateChange((state, detail) => {
-      // All sequences died with the engine's process: their sessions end, and their places are new.
-      if (state === 'died')
-        this.batcher.failAll('engine', `the engine died (${detail}) and is being restarted`)
+    this.#stopListening = this.engine.onStateChange((state, detail) => {
+      if (state === 'died') this.#died(detail)
       else this.#reset()
     })
   }
 
   async stop(): Promise<void> {
+    this.#away = { code: 'stopping', message: 'this node is leaving' }
     this.#stopListening?.()
-    this.batcher.failAll('stopping', 'this node is leaving')
+    this.#stopListening = undefined
+    this.batcher.failAll(this.#away.code, this.#away.message)
     await this.engine.stop()
+  }
+
+  /** All sequences died with the engine's process: their sessions end, and nobody gets a place until it is back. */
+  #died(detail: string): void {
+    this.#away = { code: 'engine', message: `the engine died (${detail}) and is being restarted: try again` }
+    this.batcher.failAll(this.#away.code, this.#away.message)
   }
 
   #reset(): void {
     const { sequences, context } = this.engine.description
     this.#freeSequences = Array.from({ length: sequences }, (_, index) => sequences - 1 - index)
     this.#freePositions = context
+    this.#away = undefined
+  }
+
+  /** What new sessions can have. */
+  get free(): { readonly sequences: number; readonly positions: number } {
+    return { sequences: this.#freeSequences.length, positions: this.#freePositions }
   }
 
   get info(): StageInfo {
@@ -88,6 +100,7 @@ export class Stage implements Startable {
       return { code: 'next', message: 'every hop but the tail has a next one' }
     }
     if (open.head && open.sampler === undefined) return { code: 'input', message: 'the tail needs a sampler' }
+    if (open.reserve === 0) return { code: 'input', message: 'no positions are asked for' }
     const { profile } = open
     const differs = (Object.keys(info.profile) as (keyof Profile)[]).find(
       (key) => profile[key] !== info.profile[key]
@@ -102,26 +115,30 @@ export class Stage implements Startable {
   }
 
   admit(open: Open): Place | Refusal {
+    if (this.#away !== undefined) return this.#away
     if (open.reserve > this.#freePositions) {
       return { code: 'full', message: `${open.reserve} positions asked for, ${this.#freePositions} are free` }
     }
     const sequence = this.#freeSequences.pop()
-    if (sequence === undefined) return { code: 'full', message: 'every session slot is taken' }
+    if (sequence === undefined) {
+      return { code: 'full', message: `all ${this.engine.description.sequences} sessions are taken` }
+    }
     this.#freePositions -= open.reserve
-    return { sequence, reserved: open.reserve }
+    return { sequence, reserved: open.reserve, process: this.engine.description.process }
   }
 
   /** Frees the KV cells, too. Never rejects: if the engine is dead, they are free already. */
-  async release(place: Place): Promise<void> {
+  async release({ sequence, reserved, process }: Place): Promise<void> {
     const { engine } = this
-    const process = engine.description.process
     try {
-      await engine.drop(place.sequence)
+      // A restarted engine begins with all places free.
+      if (engine.description.process !== process) return
+      await engine.drop(sequence)
+      if (engine.description.process !== process) return
     } catch {
-      return // the restarted engine begins with all places free
+      return
     }
-    if (engine.description.process !== process) return
-    this.#freeSequences.push(place.sequence)
-    this.#freePositions += place.reserved
+    this.#freeSequences.push(sequence)
+    this.#freePositions += reserved
   }
 }

@@ -79,13 +79,18 @@ export const controlMessage: fc.Arbitrary<ControlMessage> = fc.oneof(
   }),
   fc.record({
     type: fc.constant('timing' as const),
-    epoch: uint32,
-    position,
-    rows,
-    queueMicroseconds: uint32,
-    computeMicroseconds: uint32,
-    bytesIn: uint32,
-    bytesOut: uint32
+    frames: fc.array(
+      fc.record({
+        epoch: uint32,
+        position,
+        rows,
+        queueMicroseconds: uint32,
+        computeMicroseconds: uint32,
+        bytesIn: uint32,
+        bytesOut: uint32
+      }),
+      { minLength: 1, maxLength: 20 }
+    )
   }),
   fc.constant({ type: 'close' as const }),
   fc.record({ type: fc.constant('ping' as const), nonce }),

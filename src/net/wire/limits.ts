@@ -20,3 +20,5 @@ export const MAX_LOGIT_BIASES = 4_096
 export const MAX_ADDRESSES = 16
 export const MAX_STAGES = 256
 export const MAX_PEERS = 1_024
+/** Frames that one timing message speaks of. */
+export const MAX_TIMINGS = 256

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpYBCgZUaW1pbmcSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDAoEcm93cxgDIAEoDRIaChJxdWV1ZV9taWNyb3NlY29uZHMYBCABKA0SHAoUY29tcHV0ZV9taWNyb3NlY29uZHMYBSABKA0SEAoIYnl0ZXNfaW4YBiABKA0SEQoJYnl0ZXNfb3V0GAcgASgNIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBCLPAgoOQ29udHJvbE1lc3NhZ2USHgoEb3BlbhgBIAEoCzIOLnNob2FsLnYxLk9wZW5IABIiCgZvcGVuZWQYAiABKAsyEC5zaG9hbC52MS5PcGVuZWRIABIkCgdyZWZ1c2VkGAMgASgLMhEuc2hvYWwudjEuUmVmdXNlZEgAEh4KBG5lZWQYBCABKAsyDi5zaG9hbC52MS5OZWVkSAASIgoGdG9rZW5zGAUgASgLMhAuc2hvYWwudjEuVG9rZW5zSAASIgoGdGltaW5nGAYgASgLMhAuc2hvYWwudjEuVGltaW5nSAASIAoFY2xvc2UYByABKAsyDy5zaG9hbC52MS5DbG9zZUgAEh4KBHBpbmcYCCABKAsyDi5zaG9hbC52MS5QaW5nSAASHgoEcG9uZxgJIAEoCzIOLnNob2FsLnYxLlBvbmdIAEIJCgdtZXNzYWdlIuYBCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzYgZwcm90bzM");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBCLPAgoOQ29udHJvbE1lc3NhZ2USHgoEb3BlbhgBIAEoCzIOLnNob2FsLnYxLk9wZW5IABIiCgZvcGVuZWQYAiABKAsyEC5zaG9hbC52MS5PcGVuZWRIABIkCgdyZWZ1c2VkGAMgASgLMhEuc2hvYWwudjEuUmVmdXNlZEgAEh4KBG5lZWQYBCABKAsyDi5zaG9hbC52MS5OZWVkSAASIgoGdG9rZW5zGAUgASgLMhAuc2hvYWwudjEuVG9rZW5zSAASIgoGdGltaW5nGAYgASgLMhAuc2hvYWwudjEuVGltaW5nSAASIAoFY2xvc2UYByABKAsyDy5zaG9hbC52MS5DbG9zZUgAEh4KBHBpbmcYCCABKAsyDi5zaG9hbC52MS5QaW5nSAASHgoEcG9uZxgJIAEoCzIOLnNob2FsLnYxLlBvbmdIAEIJCgdtZXNzYWdlIuYBCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.Profile
@@ -368,9 +368,9 @@ export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
   messageDesc(file_messages, 9);
 
 /**
- * @generated from message shoal.v1.Timing
+ * @generated from message shoal.v1.FrameTiming
  */
-export type Timing = Message<"shoal.v1.Timing"> & {
+export type FrameTiming = Message<"shoal.v1.FrameTiming"> & {
   /**
    * @generated from field: uint32 epoch = 1;
    */
@@ -408,11 +408,28 @@ export type Timing = Message<"shoal.v1.Timing"> & {
 };
 
 /**
+ * Describes the message shoal.v1.FrameTiming.
+ * Use `create(FrameTimingSchema)` to create a new message.
+ */
+export const FrameTimingSchema: GenMessage<FrameTiming> = /*@__PURE__*/
+  messageDesc(file_messages, 10);
+
+/**
+ * @generated from message shoal.v1.Timing
+ */
+export type Timing = Message<"shoal.v1.Timing"> & {
+  /**
+   * @generated from field: repeated shoal.v1.FrameTiming frames = 1;
+   */
+  frames: FrameTiming[];
+};
+
+/**
  * Describes the message shoal.v1.Timing.
  * Use `create(TimingSchema)` to create a new message.
  */
 export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
-  messageDesc(file_messages, 10);
+  messageDesc(file_messages, 11);
 
 /**
  * @generated from message shoal.v1.Close
@@ -425,7 +442,7 @@ export type Close = Message<"shoal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_messages, 11);
+  messageDesc(file_messages, 12);
 
 /**
  * @generated from message shoal.v1.Ping
@@ -442,7 +459,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_messages, 12);
+  messageDesc(file_messages, 13);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -459,7 +476,7 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_messages, 13);
+  messageDesc(file_messages, 14);
 
 /**
  * @generated from message shoal.v1.ControlMessage
@@ -530,7 +547,7 @@ export type ControlMessage = Message<"shoal.v1.ControlMessage"> & {
  * Use `create(ControlMessageSchema)` to create a new message.
  */
 export const ControlMessageSchema: GenMessage<ControlMessage> = /*@__PURE__*/
-  messageDesc(file_messages, 14);
+  messageDesc(file_messages, 15);
 
 /**
  * @generated from message shoal.v1.StageInfo
@@ -602,7 +619,7 @@ export type StageInfo = Message<"shoal.v1.StageInfo"> & {
  * Use `create(StageInfoSchema)` to create a new message.
  */
 export const StageInfoSchema: GenMessage<StageInfo> = /*@__PURE__*/
-  messageDesc(file_messages, 15);
+  messageDesc(file_messages, 16);
 
 /**
  * @generated from message shoal.v1.PeerAddress
@@ -624,7 +641,7 @@ export type PeerAddress = Message<"shoal.v1.PeerAddress"> & {
  * Use `create(PeerAddressSchema)` to create a new message.
  */
 export const PeerAddressSchema: GenMessage<PeerAddress> = /*@__PURE__*/
-  messageDesc(file_messages, 16);
+  messageDesc(file_messages, 17);
 
 /**
  * @generated from message shoal.v1.InfoRequest
@@ -643,7 +660,7 @@ export type InfoRequest = Message<"shoal.v1.InfoRequest"> & {
  * Use `create(InfoRequestSchema)` to create a new message.
  */
 export const InfoRequestSchema: GenMessage<InfoRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 17);
+  messageDesc(file_messages, 18);
 
 /**
  * @generated from message shoal.v1.Info
@@ -675,5 +692,5 @@ export type Info = Message<"shoal.v1.Info"> & {
  * Use `create(InfoSchema)` to create a new message.
  */
 export const InfoSchema: GenMessage<Info> = /*@__PURE__*/
-  messageDesc(file_messages, 18);
+  messageDesc(file_messages, 19);
 

@@ -9,6 +9,7 @@ import {
   MAX_PEERS,
   MAX_ROWS,
   MAX_STAGES,
+  MAX_TIMINGS,
   MAX_UINT32,
   MAX_WIDTH,
   TICKET_BYTES
@@ -89,6 +90,16 @@ const open = z
 
 const nonce = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
 
+const frameTiming = z.object({
+  epoch: uint32,
+  position,
+  rows,
+  queueMicroseconds: uint32,
+  computeMicroseconds: uint32,
+  bytesIn: uint32,
+  bytesOut: uint32
+})
+
 export const controlMessage = z.discriminatedUnion('type', [
   open,
   z.object({ type: z.literal('opened'), maxRows: rows, capacity: position }),
@@ -100,16 +111,7 @@ export const controlMessage = z.discriminatedUnion('type', [
     position,
     tokens: z.array(token).min(1).max(MAX_ROWS)
   }),
-  z.object({
-    type: z.literal('timing'),
-    epoch: uint32,
-    position,
-    rows,
-    queueMicroseconds: uint32,
-    computeMicroseconds: uint32,
-    bytesIn: uint32,
-    bytesOut: uint32
-  }),
+  z.object({ type: z.literal('timing'), frames: z.array(frameTiming).min(1).max(MAX_TIMINGS) }),
   z.object({ type: z.literal('close') }),
   z.object({ type: z.literal('ping'), nonce }),
   z.object({ type: z.literal('pong'), nonce })

@@ -117,9 +117,8 @@ export interface Tokens {
   tokens: number[]
 }
 
-/** Stage to consumer, once per frame. */
-export interface Timing {
-  type: 'timing'
+/** What one frame took at one stage. */
+export interface FrameTiming {
   epoch: number
   position: number
   rows: number
@@ -127,6 +126,12 @@ export interface Timing {
   computeMicroseconds: number
   bytesIn: number
   bytesOut: number
+}
+
+/** Stage to consumer, now and then: the frames since the last such message, each once. */
+export interface Timing {
+  type: 'timing'
+  frames: FrameTiming[]
 }
 
 /** Consumer to stage: done, free everything. */

@@ -1,0 +1,45 @@
+/** Provider nodes as processes of their own, for benches and tests. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+const SHOAL = fileURLToPath(new URL('../bin/shoal.js', import.meta.url))
+
+export interface Provider {
+  readonly address: string
+  readonly peer: string
+  readonly process: ChildProcess
+  stop(): Promise<void>
+}
+
+/** Starts `shoal up` for one span; resolves when it can be asked. */
+export async function startProvider(init: {
+  readonly model: string
+  readonly blocks: string
+  readonly folder: string
+  readonly flags?: readonly string[]
+}): Promise<Provider> {
+  const dataDir = join(init.folder, `node-${init.blocks}`)
+  const flags = ['--model', init.model, '--blocks', init.blocks, '--data-dir', dataDir, '--json']
+  const child = spawn(process.execPath, [SHOAL, 'up', ...flags, ...(init.flags ?? [])], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc']
+  })
+  const exit = once(child, 'exit').then(([code]) => {
+    throw new Error(`the provider of blocks ${init.blocks} ended with code ${code}`)
+  })
+  exit.catch(() => {})
+  const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
+  const [line] = (await Promise.race([once(lines, 'line'), exit])) as [string]
+  const { peer, addresses } = JSON.parse(line) as { peer: string; addresses: [string] }
+  return {
+    ...{ address: addresses[0], peer, process: child },
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const gone = once(child, 'exit')
+      child.kill('SIGTERM')
+      await gone
+    }
+  }
+}
