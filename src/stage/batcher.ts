@@ -127,7 +127,10 @@ export class Batcher {
     const ordered = [...ready.filter(isShort), ...ready.filter((entry) => !isShort(entry))]
     for (const [lane, queue] of ordered) {
       const { rows, since } = queue.waiting[0] as Waiting
-      const count = Math.min(rowsLeft, lane.leaveAfter === undefined ? rowsWithin(rows, outputsLeft) : rowsLeft)
+      const count = Math.min(
+        rowsLeft,
+        lane.leaveAfter === undefined ? rowsWithin(rows, outputsLeft) : rowsLeft
+      )
       if (count === 0) continue
       const [now, later] = splitRows(rows, count)
       if (later === undefined) queue.waiting.shift()
@@ -161,7 +164,7 @@ export class Batcher {
       // The engine refused or lost the whole batch: nobody's rows are in the cache.
       if (codeOf(error) === 'input' && entries.length > 1) {
         // Somebody's rows are not ones that it takes: nobody else's session ends for that.
-        for (const entry of entries) await this.#compute(new Map([entry]))
+        for (const entry of entries) if (this.#queues.has(entry[0])) await this.#compute(new Map([entry]))
         return
       }
       for (const [lane] of entries) lane.failed(codeOf(error), messageOf(error))

@@ -1,4 +1,4 @@
-import type { Refused, RefusalCode } from '../net/index.ts'
+import type { RefusalCode, Refused } from '../net/index.ts'
 
 /** Why a session can't be opened or kept, in words that say what to do. */
 export interface Refusal {

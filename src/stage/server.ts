@@ -1,7 +1,10 @@
 /** Brings control and data streams of sessions together, on all stages of a node. */
 import type { ControlMessage, ControlStream, DataReceiver, Host, Open, StageInfo } from '../net/index.ts'
-import { StageSession, samplerSettings } from './session.ts'
-import type { Place, Refusal, Stage } from './stage.ts'
+import { codeOf } from './batcher.ts'
+import { type Refusal, refused } from './refusal.ts'
+import { samplerSettings } from './sampler.ts'
+import { StageSession } from './session.ts'
+import type { Place, Stage } from './stage.ts'
 
 /** A consumer opens all hops at once, so a data stream may come before its `Open`: this long it may wait. */
 const EARLY_DATA_MS = 5_000
@@ -21,6 +24,7 @@ export class StageServer {
   /** Sessions by the ticket that the hop before has to present. */
   readonly #byTicket = new Map<string, StageSession>()
   readonly #early = new Map<string, (session: StageSession | undefined) => void>()
+  #isStopping = false
 
   constructor({ host }: StageServerComponents) {
     this.#host = host
@@ -39,28 +43,37 @@ export class StageServer {
     return this.#sessions.size
   }
 
+  /** Ends all sessions, and takes no new ones. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#sessions].map((session) => session.end()))
+    this.#isStopping = true
+    for (const settle of [...this.#early.values()]) settle(undefined)
+    const sessions = [...this.#sessions]
+    for (const session of sessions) session.failed('stopping', 'this node is leaving')
+    await Promise.all(sessions.map((session) => session.end()))
   }
 
   /** A consumer opened a control stream. */
   control(stream: ControlStream): void {
-    let opening: Promise<StageSession | undefined> | undefined
-    const deadline = setTimeout(() => {
-      if (opening === undefined) stream.abort(new Error('no Open came in time'))
-    }, FIRST_MESSAGE_MS)
+    let session: StageSession | undefined
+    let isAnswered = false
+    const deadline = setTimeout(() => stream.abort(new Error('no Open came in time')), FIRST_MESSAGE_MS)
+    const answered = (): void => {
+      isAnswered = true
+      clearTimeout(deadline)
+    }
     const receive = (message: ControlMessage): void => {
       if (message.type === 'ping') stream.send({ type: 'pong', nonce: message.nonce })
-      else if (message.type === 'close')
-        void (opening ?? Promise.resolve(undefined)).then((session) => session?.end() ?? stream.close())
-      else if (message.type === 'open' && opening === undefined) {
-        clearTimeout(deadline)
-        opening = this.#open(stream, message)
+      else if (message.type === 'close') {
+        answered()
+        void (session === undefined ? stream.close() : session.end())
+      } else if (message.type === 'open' && !isAnswered) {
+        answered()
+        session = this.#open(stream, message)
       }
     }
     const end = (): void => {
-      clearTimeout(deadline)
-      void opening?.then((session) => session?.end())
+      answered()
+      void session?.end()
     }
     stream.start({ receive, end })
   }
@@ -75,7 +88,8 @@ export class StageServer {
   }
 
   #awaitOpen(key: string): Promise<StageSession | undefined> {
-    if (this.#early.size >= MAX_EARLY_DATA || this.#early.has(key)) return Promise.resolve(undefined)
+    const isRefused = this.#isStopping || this.#early.size >= MAX_EARLY_DATA || this.#early.has(key)
+    if (isRefused) return Promise.resolve(undefined)
     return new Promise((resolve) => {
       const settle = (session: StageSession | undefined): void => {
         clearTimeout(timer)
@@ -87,16 +101,14 @@ export class StageServer {
     })
   }
 
-  async #open(stream: ControlStream, open: Open): Promise<StageSession | undefined> {
-    const refuse = ({ code, message }: Refusal): undefined => {
-      stream.send({ type: 'refused', code, message })
+  #open(stream: ControlStream, open: Open): StageSession | undefined {
+    const refuse = (refusal: Refusal): undefined => {
+      stream.send(refused(refusal))
       void stream.close()
     }
+    if (this.#isStopping) return refuse({ code: 'stopping', message: 'this node is leaving' })
     const stage = this.#stages.find((candidate) => candidate.serves(open))
-    if (stage === undefined) {
-      const message = `no stage here computes blocks [${open.start}, ${open.end}) of this model`
-      return refuse({ code: 'span', message })
-    }
+    if (stage === undefined) return refuse(this.#notServed(open))
     const key = keyOf(open.ticketIn)
     if (this.#byTicket.has(key)) return refuse({ code: 'ticket', message: 'this ticket is in use' })
     const problem = stage.check(open)
@@ -107,25 +119,36 @@ export class StageServer {
     const session = new StageSession(stage, stream, place, open)
     this.#sessions.add(session)
     this.#byTicket.set(key, session)
-    void session.ended.then(() => {
+    session.signal.addEventListener('abort', () => {
       this.#sessions.delete(session)
       this.#byTicket.delete(key)
     })
     this.#early.get(key)?.(session)
-    await this.#prepare(stage, session, place, open)
+    void this.#prepare(stage, session, place, open)
     return session
   }
 
+  #notServed({ model, start, end }: Open): Refusal {
+    const spans = this.infos.filter((info) => info.model === model)
+    if (spans.length === 0) return { code: 'model', message: 'this node does not host the model' }
+    const here = spans.map((span) => `${span.start}-${span.end}`).join(', ')
+    return { code: 'span', message: `blocks ${start}-${end} can't be computed here: it hosts ${here}` }
+  }
+
   /** All hops of a chain do this at once, not in turn. */
-  async #prepare(stage: Stage, session: StageSession, place: Place, { next, sampler }: Open): Promise<void> {
+  async #prepare(stage: Stage, session: StageSession, place: Place, open: Open): Promise<void> {
+    const { head, next, sampler } = open
     try {
-      if (sampler !== undefined) await stage.engine.setSampler(place.sequence, samplerSettings(sampler))
+      if (head && sampler !== undefined) {
+        const settings = samplerSettings(sampler, stage.engine.description.context)
+        await stage.engine.setSampler(place.sequence, settings)
+      }
     } catch (error) {
-      return session.failed('input', messageOf(error))
+      return session.failed(codeOf(error), messageOf(error))
     }
     try {
       if (next !== undefined) {
-        session.sendTo(await this.#host.openData(next.peer, next.addresses, next.ticket))
+        session.sendTo(await this.#host.openData(next.peer, next.addresses, next.ticket, session.signal))
       }
     } catch (error) {
       return session.failed('next', `the next hop cannot be reached: ${messageOf(error)}`)

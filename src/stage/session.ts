@@ -1,5 +1,4 @@
 /** One session at one stage: frames in, the frame rule, rows to the batcher, results to the next hop. */
-import type { SamplerSettings } from '../engine/index.ts'
 import {
   type ControlStream,
   type DataReceiver,
@@ -7,16 +6,19 @@ import {
   encodedLength,
   type Frame,
   type Open,
-  type RefusalCode,
-  type SamplerOptions
+  type RefusalCode
 } from '../net/index.ts'
 import type { Computed, Lane } from './batcher.ts'
 import { judge, type Rows, rowsOf } from './frames.ts'
+import { refused } from './refusal.ts'
 import type { Place, Stage } from './stage.ts'
 import { TimingReports } from './timings.ts'
 
 /** Batches that may wait per session before its sender is held up: one runs, one is ready, two are on the way. */
 const WAITING_BATCHES = 4
+/** Frames on their way to the next hop before the session stops computing: one leaves while one is computed. */
+const MAX_UNSENT = 2
+const MAX_UINT32 = 2 ** 32 - 1
 
 export class StageSession implements Lane {
   readonly sequence: number
@@ -25,18 +27,19 @@ export class StageSession implements Lane {
   readonly #control: ControlStream
   readonly #place: Place
   readonly #isTail: boolean
+  readonly #timings: TimingReports
+  readonly #life = new AbortController()
   #next: DataSender | undefined
-  readonly #capacity: number
+  #unsent = 0
   #receiver: DataReceiver | undefined
+  #isOpen = false
+  #isPaused = false
   #epoch = 0
   /** Positions admitted: computed, being computed or waiting. */
   #length = 0
   /** While the engine cuts the sequence, frames wait here. */
   #cutting: Frame[] | undefined
-  #held = false
   #ending: Promise<void> | undefined
-  readonly #timings: TimingReports
-  readonly #whenEnded = Promise.withResolvers<void>()
 
   constructor(stage: Stage, control: ControlStream, place: Place, open: Open) {
     this.#stage = stage
@@ -44,15 +47,14 @@ export class StageSession implements Lane {
     this.#timings = new TimingReports(control)
     this.#place = place
     this.#isTail = open.head
-    this.#capacity = place.reserved
     this.sequence = place.sequence
     this.leaveAfter = open.head ? undefined : open.end - open.start - 1
     stage.batcher.add(this)
   }
 
-  /** Resolves when everything is freed. */
-  get ended(): Promise<void> {
-    return this.#whenEnded.promise
+  /** Aborted when the session begins to end. */
+  get signal(): AbortSignal {
+    return this.#life.signal
   }
 
   /** The data stream to the hop after. */
@@ -60,14 +62,16 @@ export class StageSession implements Lane {
     this.#next = next
     if (this.#ending !== undefined) next.abort(new Error('the session has ended'))
     void next.closed.then((error) => {
-      if (this.#ending === undefined)
-        this.failed('next', `the next hop is gone: ${error?.message ?? 'it closed'}`)
+      this.failed('next', `the next hop is gone: ${error?.message ?? 'it closed'}`)
     })
   }
 
   opened(): void {
     if (this.#ending !== undefined) return
-    this.#control.send({ type: 'opened', maxRows: this.#stage.info.maxRows, capacity: this.#capacity })
+    this.#isOpen = true
+    const { maxRows } = this.#stage.info
+    this.#control.send({ type: 'opened', maxRows, capacity: this.#place.reserved })
+    this.#holdOrResume()
   }
 
   /** The data stream from the hop before. A second one (a new hop before) replaces the first. */
@@ -75,17 +79,26 @@ export class StageSession implements Lane {
     const previous = this.#receiver
     this.#receiver = receiver
     previous?.abort(new Error('replaced by another stream with the same ticket'))
+    if (this.#isPaused) receiver.pause()
     const { width, maxRows } = this.#stage.info
     receiver.start(
       { width, maxRows },
       {
-        receive: (frame) => this.#receive(frame),
+        receive: (frame) => {
+          if (this.#receiver === receiver) this.#receive(frame)
+        },
         end: () => {} // the consumer hears of a lost hop from the hop itself, and decides
       }
     )
+    this.#holdOrResume()
   }
 
   #receive(frame: Frame): void {
+    this.#admit(frame)
+    this.#holdOrResume()
+  }
+
+  #admit(frame: Frame): void {
     if (this.#ending !== undefined) return
     if (this.#cutting !== undefined) {
       this.#cutting.push(frame)
@@ -94,7 +107,7 @@ export class StageSession implements Lane {
     const verdict = judge({ epoch: this.#epoch, length: this.#length }, frame)
     if (verdict.action === 'drop') return
     if (verdict.action === 'need') {
-      this.#control.send({ type: 'need', epoch: this.#epoch, length: this.#length })
+      this.#control.send({ type: 'need', epoch: frame.epoch, length: this.#length })
       return
     }
     const problem = this.#problem(frame)
@@ -107,51 +120,40 @@ export class StageSession implements Lane {
       void this.#truncate(verdict.length, frame)
       return
     }
-    this.#push(frame)
+    this.#length = frame.position + frame.tokens.length
+    this.#stage.batcher.push(this, rowsOf(frame))
   }
 
-  /** What is wrong with a frame, beyond what its decoder has checked. */
+  /** What is wrong with a frame, beyond what its decoder has checked and the engine will. */
   #problem({ position, tokens, codec }: Frame): string | undefined {
     const { embedding } = this.#stage.info
     if ((codec === 'none') !== embedding) {
       return embedding ? 'the first stage takes token ids' : 'this stage takes hidden states'
     }
     const end = position + tokens.length
-    if (end > this.#capacity) return `position ${end} is beyond the ${this.#capacity} reserved`
+    const { reserved } = this.#place
+    if (end > reserved) return `position ${end} is beyond the ${reserved} reserved`
     return undefined
   }
 
-  #push(frame: Frame): void {
-    const rows = rowsOf(frame)
-    if (typeof rows === 'string') {
-      this.failed('input', rows)
-      return
-    }
-    this.#length = frame.position + frame.tokens.length
-    this.#stage.batcher.push(this, rows)
-    this.#holdOrResume()
-  }
-
   async #truncate(length: number, frame: Frame): Promise<void> {
-    this.#cutting = []
-    const left = await this.#stage.batcher.truncate(this, length)
-    const waiting = this.#cutting
+    const waiting = [frame]
+    this.#cutting = waiting
+    this.#length = await this.#stage.batcher.truncate(this, length)
     this.#cutting = undefined
-    this.#length = left
-    if (this.#ending !== undefined) return
-    // A window that no longer reaches back that far leaves nothing: the frame is judged again.
-    if (left === length) this.#push(frame)
-    else this.#receive(frame)
-    for (const later of waiting) this.#receive(later)
+    // Judged again: a window that no longer reaches back that far leaves nothing, and all of it is needed again.
+    for (const later of waiting) this.#admit(later)
+    this.#holdOrResume()
   }
 
   /** Back-pressure: a sender that is far ahead waits. */
   #holdOrResume(): void {
     const limit = WAITING_BATCHES * this.#stage.info.maxRows
-    const isFull = this.#stage.batcher.waitingRows(this) >= limit
-    if (isFull === this.#held) return
-    this.#held = isFull
-    if (isFull) this.#receiver?.pause()
+    const mustWait =
+      !this.#isOpen || this.#cutting !== undefined || this.#stage.batcher.waitingRows(this) >= limit
+    if (mustWait === this.#isPaused) return
+    this.#isPaused = mustWait
+    if (mustWait) this.#receiver?.pause()
     else this.#receiver?.resume()
   }
 
@@ -164,8 +166,8 @@ export class StageSession implements Lane {
       epoch: rows.epoch,
       position: rows.position,
       rows: rows.tokens.length,
-      queueMicroseconds: Math.round(queueMs * 1000),
-      computeMicroseconds: Math.round(computeMs * 1000),
+      queueMicroseconds: microseconds(queueMs),
+      computeMicroseconds: microseconds(computeMs),
       bytesIn: rows.tokens.byteLength + (rows.hidden?.byteLength ?? 0),
       bytesOut
     })
@@ -176,17 +178,27 @@ export class StageSession implements Lane {
     if (hidden === undefined || this.#next === undefined) return 0
     const payload = new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength)
     const frame: Frame = { epoch, position, tokens, sample, codec: 'f32', payload }
+    this.#unsent += 1
+    if (this.#unsent === MAX_UNSENT) this.#stage.batcher.hold(this)
+    const sent = (): void => {
+      if (this.#unsent === MAX_UNSENT) this.#stage.batcher.resume(this)
+      this.#unsent -= 1
+    }
     // Rejects when the stream ends, which `closed` tells too.
-    this.#next.send(frame).catch(() => {})
+    this.#next.send(frame).then(sent, sent)
     return encodedLength(frame)
   }
 
   #sendTokens({ epoch, position, sample, tokens }: Rows, sampled: Int32Array | undefined): number {
     if (sampled === undefined) return 0
-    // -1: the grammar refused the rows before, and all draws after are void.
-    const valid = sampled.indexOf(-1)
-    const drawn = Array.from(valid < 0 ? sampled : sampled.subarray(0, valid))
     const first = sample === 'all' ? position : position + tokens.length - 1
+    // -1: the grammar refused the rows before, and all draws after are void.
+    const refusedAt = sampled.indexOf(-1)
+    const drawn = Array.from(refusedAt < 0 ? sampled : sampled.subarray(0, refusedAt))
+    if (drawn.length === 0) {
+      this.failed('input', `the grammar allows no token after position ${first}`)
+      return 0
+    }
     this.#control.send({ type: 'tokens', epoch, position: first, tokens: drawn })
     return drawn.length * Int32Array.BYTES_PER_ELEMENT
   }
@@ -194,32 +206,26 @@ export class StageSession implements Lane {
   /** Tells the consumer why, and ends. */
   failed(code: RefusalCode, message: string): void {
     if (this.#ending !== undefined) return
-    this.#control.send({ type: 'refused', code, message })
+    this.#control.send(refused({ code, message }))
     void this.end()
   }
 
-  /** Frees everything that the session holds here. */
+  /** Frees at once what the session holds here; resolves when its streams have ended, too. */
   end(): Promise<void> {
     this.#ending ??= this.#end()
     return this.#ending
   }
 
   async #end(): Promise<void> {
+    const released = this.#stage.release(this.#place)
     this.#stage.batcher.remove(this)
+    this.#life.abort()
     this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))
-    await Promise.all([this.#next?.close(), this.#control.close(), this.#stage.release(this.#place)])
-    this.#whenEnded.resolve()
+    await Promise.all([released, this.#next?.close(), this.#control.close()])
   }
 }
 
-/** From the wire to the engine. */
-export function samplerSettings(options: SamplerOptions): SamplerSettings {
-  const { grammar, dry, penaltyLastN, ...rest } = options
-  return {
-    ...rest,
-    penaltyLastN,
-    ...(dry === undefined ? {} : { dry }),
-    ...(grammar === '' ? {} : { grammar })
-  }
+function microseconds(ms: number): number {
+  return Math.min(Math.round(ms * 1000), MAX_UINT32)
 }
