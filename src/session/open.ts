@@ -29,45 +29,44 @@ export interface Session {
   close(): Promise<void>
 }
 
-/** Opens control streams to all hops at once. Throws a SessionError. */
+/**
+ * Opens control streams to all hops at once. Throws a SessionError, or the signal's reason. Whatever was opened
+ * until then is closed.
+ */
 export async function openSession(components: { host: Host }, init: SessionInit): Promise<Session> {
   const { host } = components
-  const { chain } = init
+  const { chain, reserve } = init
   const first = chain[0]
   if (first === undefined) throw new SessionError('INPUT', 'The chain has no hops.')
-  const deadline = AbortSignal.timeout(OPEN_MS)
-  const signal = init.signal === undefined ? deadline : AbortSignal.any([init.signal, deadline])
+  init.signal?.throwIfAborted()
+  const giveUp = new AbortController()
+  const given = init.signal === undefined ? [] : [init.signal]
+  const signal = AbortSignal.any([AbortSignal.timeout(OPEN_MS), giveUp.signal, ...given])
   const opens = openMessages(init)
-  const controls: ControlStream[] = []
-  let data: DataSender | undefined
+  const streams: Promise<ControlStream | DataSender>[] = []
+  const reach = <T extends ControlStream | DataSender>(hop: number, stream: Promise<T>): Promise<T> => {
+    const reached = stream.catch((error: Error) => {
+      throw new SessionError('LOST', `Hop ${hop + 1} cannot be reached: ${error.message}`, hop)
+    })
+    streams.push(reached)
+    return reached
+  }
   try {
-    const dialled = await Promise.all(
-      chain.map(async ({ peer, addresses }, index) => {
-        const control = await reach(index, host.openControl(peer, [...addresses], signal))
-        controls.push(control)
-        return control
-      })
+    const controls = await Promise.all(
+      chain.map(({ peer, addresses }, hop) => reach(hop, host.openControl(peer, [...addresses], signal)))
     )
-    const session = new ChainSession(chain, dialled, init.reserve)
-    for (const [index, control] of dialled.entries()) control.send(opens[index] as Open)
-    const ticket = (opens[0] as Open).ticketIn
-    const opening = reach(0, host.openData(first.peer, [...first.addresses], ticket, signal))
-    opening.catch(() => {}) // the hop's refusal says more
-    await session.opened(signal)
-    data = await opening
-    session.sendTo(data)
+    const session = new ChainSession(chain, controls, reserve)
+    for (const [hop, control] of controls.entries()) control.send(opens[hop] as Open)
+    const { ticketIn } = opens[0] as Open
+    const data = reach(0, host.openData(first.peer, [...first.addresses], ticketIn, signal))
+    const [sender] = await Promise.all([data, session.opened(signal)])
+    session.sendTo(sender)
     return session
   } catch (error) {
-    await Promise.all([...controls.map((control) => control.close()), data?.close()])
+    giveUp.abort()
+    await Promise.allSettled(streams.map(async (stream) => (await stream).close()))
+    init.signal?.throwIfAborted()
     throw error
-  }
-}
-
-async function reach<T>(hop: number, attempt: Promise<T>): Promise<T> {
-  try {
-    return await attempt
-  } catch (error) {
-    throw new SessionError('LOST', `Hop ${hop} cannot be reached: ${(error as Error).message}`, hop)
   }
 }
 

@@ -1,6 +1,9 @@
 import type { FrameTiming } from '../net/index.ts'
 
-/** Per decoded token, medians over the answer. Times in milliseconds. */
+/** The medians are of as many decoded tokens: a long session's last ones say how it is now. */
+const MOST_TOKENS = 4_096
+
+/** Per decoded token, medians over the session. Times in milliseconds. */
 export interface HopFigures {
   readonly queueMs: number
   readonly computeMs: number
@@ -8,14 +11,20 @@ export interface HopFigures {
   readonly bytesOut: number
   /** Tokens that the figures are of. */
   readonly tokens: number
+  /** Rows computed, of prompts and of tokens. */
+  readonly rows: number
 }
 
 /** Collects what one stage reports of its frames. */
 export class HopStatistics {
   readonly #decoded: FrameTiming[] = []
+  #rows = 0
 
   add(timing: FrameTiming): void {
-    if (timing.rows === 1) this.#decoded.push(timing)
+    this.#rows += timing.rows
+    if (timing.rows > 1) return
+    this.#decoded.push(timing)
+    if (this.#decoded.length > MOST_TOKENS) this.#decoded.shift()
   }
 
   get figures(): HopFigures {
@@ -24,7 +33,8 @@ export class HopStatistics {
       queueMs: of(({ queueMicroseconds }) => queueMicroseconds) / 1000,
       computeMs: of(({ computeMicroseconds }) => computeMicroseconds) / 1000,
       bytesOut: of(({ bytesOut }) => bytesOut),
-      tokens: this.#decoded.length
+      tokens: this.#decoded.length,
+      rows: this.#rows
     }
   }
 }
