@@ -1,10 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import type { KvType } from '../engine/index.ts'
 import { type CertifyReport, certify, openModel } from '../models/index.ts'
-import { untilInterrupted } from './lifetime.ts'
+import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
 import { collect, integer, kvTypeOption } from './options.ts'
 
 interface CertifyOptions {
@@ -27,7 +27,7 @@ export function certifyCommand(): Command {
 
 async function run(path: string, options: CertifyOptions): Promise<void> {
   const signal = untilInterrupted()
-  const model = await openModel(path, signal)
+  const model = await openModel(path)
   const folder = await mkdtemp(join(tmpdir(), 'shoal-certify-'))
   try {
     const cuts = options.cut?.map((text) => parseCut(text, model.blockCount))
@@ -39,6 +39,9 @@ async function run(path: string, options: CertifyOptions): Promise<void> {
     if (options.json) console.log(JSON.stringify(report))
     else print(report)
     if (report.cuts.some(({ bitEqual }) => !bitEqual)) process.exitCode = 1
+  } catch (error) {
+    if (!signal.aborted) throw error
+    process.exitCode = INTERRUPTED
   } finally {
     await model.close()
     await rm(folder, { recursive: true, force: true })
@@ -51,7 +54,9 @@ function parseCut(text: string, blockCount: number): number[] {
     (at, index) => Number.isInteger(at) && at > (cut[index - 1] ?? 0) && at < blockCount
   )
   if (!isRising)
-    throw new InvalidArgumentError(`--cut ${text}: rising block numbers from 1 to ${blockCount - 1}.`)
+    throw new UsageError(
+      `--cut ${text}: it must be rising block numbers from 1 to ${blockCount - 1}, such as 2,4.`
+    )
   return cut
 }
 

@@ -24,8 +24,8 @@ interface DemoOptions {
 
 const SHOAL = fileURLToPath(new URL('../../bin/shoal.js', import.meta.url))
 const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
-/** A provider that is not ready by then will not be. */
-const READY_MS = 300_000
+/** A process that does not end by then is not asked again; sessions are given five seconds to end. */
+const END_MS = 10_000
 
 export function demoCommand(): Command {
   return new Command('demo')
@@ -47,15 +47,14 @@ async function demo(options: DemoOptions): Promise<void> {
   const say = (message: string): void => void (options.json || console.error(message))
   try {
     const spans = await split(options.model, options.nodes)
-    const addresses = await Promise.all(
-      spans.map((span, index) =>
-        startProvider(options, span, join(folder, `node-${index + 1}`), children, say)
-      )
+    const providers = spans.map((span, index) =>
+      startProvider(options, span, join(folder, `node-${index + 1}`), children, say)
     )
+    const addresses = await unlessAborted(Promise.all(providers), signal)
     say(`\n${options.prompt}\n`)
-    const failed = await ask(options, addresses, children)
+    const failed = await unlessAborted(ask(options, addresses, children), signal)
     if (failed) process.exitCode = 1
-    if (options.once || options.json || failed || signal.aborted) return
+    if (options.once || options.json || failed) return
     say('\nThe nodes stay up. Ask them again from another terminal:')
     const peers = addresses.map((address) => `--peer ${address}`).join(' ')
     say(`npm run shoal -- run ${options.model} "Tell me a story about a dog." ${peers}`)
@@ -101,14 +100,13 @@ async function startProvider(
   })
   children.push(child)
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
-  const ready = once(lines, 'line', { signal: AbortSignal.timeout(READY_MS) })
+  const ready = once(lines, 'line')
   const exit = once(child, 'exit').then(([code]) => {
     throw new ShoalError(
       'NODE_ENDED',
       `The node for blocks ${span} ended with code ${code}: see its message above.`
     )
   })
-  exit.catch(() => {})
   const [line] = (await Promise.race([ready, exit])) as [string]
   const { peer, addresses } = JSON.parse(line) as { peer: string; addresses: [string] }
   say(`node ${peer} hosts blocks ${span}`)
@@ -123,13 +121,21 @@ async function ask(options: DemoOptions, addresses: string[], children: ChildPro
   const consumer = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   children.push(consumer)
   const [code] = (await once(consumer, 'exit')) as [number | null]
-  children.splice(children.indexOf(consumer), 1)
   return code !== 0
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  work.catch(() => {}) // what it has to say when it is ended is of no interest
+  await Promise.race([work, aborted(signal)])
+  signal.throwIfAborted()
+  return work
 }
 
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
   child.kill('SIGTERM')
+  const impatience = setTimeout(() => child.kill('SIGKILL'), END_MS)
   await exit
+  clearTimeout(impatience)
 }

@@ -2,12 +2,18 @@ import { Command, CommanderError } from 'commander'
 import { ShoalError, VERSION } from '../common/index.ts'
 import { certifyCommand } from './certify.ts'
 import { demoCommand } from './demo.ts'
+import { UsageError } from './lifetime.ts'
 import { runCommand } from './run.ts'
 import { upCommand } from './up.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line is wrong. */
 const FAILED = 1
 const USAGE = 2
+
+// Whoever reads our output may have seen enough, such as "head".
+process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+  process.exit(error.code === 'EPIPE' ? 0 : FAILED)
+)
 
 const program = new Command('shoal')
   .description('Run open-weight language models together, peer to peer.')
@@ -25,7 +31,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : USAGE
   } else {
-    process.exitCode = FAILED
+    process.exitCode = error instanceof UsageError ? USAGE : FAILED
     const known = error instanceof ShoalError || (error instanceof Error && 'code' in error)
     console.error(known ? `error: ${(error as Error).message}` : error)
   }

@@ -1,4 +1,5 @@
 /** What the commands' flags have in common. */
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { InvalidArgumentError, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
 
@@ -31,6 +32,17 @@ export function blocks(text: string): { start: number; end: number } {
   return { start: Number(start), end: Number(end) }
 }
 
+/** A multiaddr, and those given before. */
+export function addresses(text: string, previous: readonly string[] = []): string[] {
+  let address: Multiaddr
+  try {
+    address = multiaddr(text)
+  } catch {
+    throw new InvalidArgumentError('It must be a multiaddr, such as /ip4/127.0.0.1/tcp/4001.')
+  }
+  return [...previous, address.toString()]
+}
+
 export function collect(value: string, previous: readonly string[] = []): string[] {
   return [...previous, value]
 }
@@ -43,7 +55,7 @@ export function kvTypeOption(): Option {
 
 export function peerOption(): Option {
   return new Option('--peer <address>', 'a node to connect to (may be given several times)')
-    .argParser(collect)
+    .argParser(addresses)
     .default([], 'none')
 }
 

@@ -6,7 +6,7 @@ import { ChatText, openModel } from '../models/index.ts'
 import { Node } from '../node/index.ts'
 import { defaultSampler, openSession, type Session } from '../session/index.ts'
 import { type ChainHop, discover, findChain } from '../swarm/index.ts'
-import { untilInterrupted, withStarted } from './lifetime.ts'
+import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer } from './options.ts'
 
 interface RunOptions {
@@ -57,19 +57,15 @@ export function runCommand(): Command {
 async function run(path: string, prompt: string | undefined, options: RunOptions): Promise<void> {
   const signal = untilInterrupted()
   if (options.peer.length === 0) {
-    throw new ShoalError(
-      'NO_PEERS',
-      'No nodes to ask: name at least one with --peer ADDRESS ("shoal up" prints it).'
-    )
+    throw new UsageError('No nodes to ask: name at least one with --peer ADDRESS ("shoal up" prints it).')
   }
   const question = prompt ?? (process.stdin.isTTY ? '' : await readAll(process.stdin))
-  if (question.trim() === '')
-    throw new ShoalError('NO_PROMPT', 'No prompt: give one as argument or on standard input.')
-  const model = await openModel(path, signal)
-  const chat = new ChatText(model)
-  const node = new Node({ dataDir: tmpdir(), listen: [], peers: [], ephemeral: true })
+  if (question.trim() === '') throw new UsageError('No prompt: give one as argument or on standard input.')
+  const model = await openModel(path)
   try {
-    await withStarted([chat, node], async () => {
+    const chat = new ChatText(model)
+    const node = new Node({ dataDir: tmpdir(), listen: [], peers: [], ephemeral: true })
+    await withStarted([chat, node], signal, async () => {
       const stages = await discover(node.host, options.peer, {
         signal,
         onUnreachable: (peer, error) => console.error(`warning: ${peer}: ${error.message}`)
@@ -89,7 +85,7 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
     })
   } catch (error) {
     if (!signal.aborted) throw error
-    process.exitCode = 130 // Ctrl-C, as shells count it
+    process.exitCode = INTERRUPTED
   } finally {
     await model.close()
   }

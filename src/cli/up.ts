@@ -1,8 +1,8 @@
 import { Command } from 'commander'
 import type { KvType } from '../engine/index.ts'
 import { dataFolder, Node } from '../node/index.ts'
-import { aborted, untilInterrupted, withStarted } from './lifetime.ts'
-import { blocks, collect, integer, kvTypeOption, peerOption } from './options.ts'
+import { aborted, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
+import { addresses, blocks, integer, kvTypeOption, peerOption } from './options.ts'
 
 interface UpOptions {
   readonly model?: string
@@ -27,7 +27,7 @@ export function upCommand(): Command {
     .option('--model <file>', 'the GGUF file to host blocks of (its first part, if it has several)')
     .option('--blocks <start-end>', 'the blocks to host, END not included (default: all)', blocks)
     .addOption(peerOption())
-    .option('--listen <address>', `multiaddr to listen on (default: ${LISTEN})`, collect)
+    .option('--listen <address>', `multiaddr to listen on (default: ${LISTEN})`, addresses)
     .option('--context <positions>', 'KV positions, shared by all sessions', integer(1, 2 ** 24), 4096)
     .option('--sessions <count>', 'most sessions at once', integer(1, 256), 8)
     .option('--threads <count>', 'threads per batch (default: by the size of the span)', integer(1, 1024))
@@ -41,7 +41,7 @@ export function upCommand(): Command {
 async function up(options: UpOptions): Promise<void> {
   const signal = untilInterrupted()
   const { model, peer, listen, dataDir, json } = options
-  if (model === undefined && options.blocks !== undefined) throw new Error('--blocks needs --model')
+  if (model === undefined && options.blocks !== undefined) throw new UsageError('--blocks needs --model.')
   const { context, sessions, threads, gpuLayers, kvType } = options
   const node = new Node({
     dataDir,
@@ -52,7 +52,7 @@ async function up(options: UpOptions): Promise<void> {
       ? {}
       : { hosting: { model, context, sessions, threads, gpuLayers, kvType, blocks: options.blocks } })
   })
-  await withStarted([node], async () => {
+  const serve = async (): Promise<void> => {
     const { addresses, peerId } = node.host
     const info = node.stage?.info
     const span = info === undefined ? undefined : `${info.start}-${info.end}`
@@ -65,5 +65,10 @@ async function up(options: UpOptions): Promise<void> {
       console.log('Press Ctrl-C to stop.')
     }
     await aborted(signal)
-  })
+  }
+  try {
+    await withStarted([node], signal, serve)
+  } catch (error) {
+    if (!signal.aborted) throw error // interrupted while it started: that is how to end it, too
+  }
 }

@@ -2,7 +2,7 @@
 import { Template } from '@huggingface/jinja'
 import type { Startable } from '../common/index.ts'
 import { ShoalError } from '../common/index.ts'
-import { type Engine, LlamaEngine } from '../engine/index.ts'
+import { type Engine, LlamaEngine, type LoadOptions } from '../engine/index.ts'
 import type { ModelFile } from './model-file.ts'
 
 export interface ChatMessage {
@@ -14,17 +14,18 @@ export class ChatText implements Startable {
   readonly #engine: Engine
   readonly #template: Template | undefined
 
+  /** Throws a ShoalError TEMPLATE where the model's template does not parse. */
   constructor(model: ModelFile) {
     const source = model.gguf.metadata.get('tokenizer.chat_template')?.value
-    this.#template = typeof source === 'string' ? new Template(source) : undefined
+    this.#template = typeof source === 'string' ? templated(() => new Template(source)) : undefined
     this.#engine = new LlamaEngine({
       ...{ files: model.files, vocabularyOnly: true, gpuLayers: 0 },
       ...{ context: 0, sequences: 0, threads: 1 }
     })
   }
 
-  async start(): Promise<void> {
-    await this.#engine.start()
+  async start(options: LoadOptions = {}): Promise<void> {
+    await this.#engine.start(options)
   }
 
   async stop(): Promise<void> {
@@ -47,16 +48,10 @@ export class ChatText implements Startable {
   }
 
   #render(messages: readonly ChatMessage[], begin: string, end: string): string {
-    if (this.#template === undefined) return messages.map(({ content }) => content).join('\n')
-    try {
-      const variables = { messages, add_generation_prompt: true, bos_token: begin, eos_token: end }
-      return this.#template.render(variables)
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new ShoalError('TEMPLATE', `The model's chat template cannot be rendered: ${reason}`, {
-        cause: error
-      })
-    }
+    const template = this.#template
+    if (template === undefined) return messages.map(({ content }) => content).join('\n')
+    const variables = { messages, add_generation_prompt: true, bos_token: begin, eos_token: end }
+    return templated(() => template.render(variables))
   }
 
   async #text(token: number): Promise<string> {
@@ -75,5 +70,14 @@ export class ChatText implements Startable {
     }
     const rest = decoder.decode()
     if (rest !== '') yield rest
+  }
+}
+
+function templated<T>(use: () => T): T {
+  try {
+    return use()
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new ShoalError('TEMPLATE', `The model's chat template cannot be used: ${reason}`, { cause })
   }
 }

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { type Startable, VERSION } from '../common/index.ts'
+import { ShoalError, type Startable, VERSION } from '../common/index.ts'
 import { type KvType, LlamaEngine } from '../engine/index.ts'
 import { type ModelFile, openModel, writeSpan } from '../models/index.ts'
 import { createHost, type Host, type HostLogger, type PeerAddress } from '../net/index.ts'
@@ -44,6 +44,13 @@ const BYTES_PER_THREAD = 64 * 1024 * 1024
 
 /** llama.cpp rounds contexts up to multiples of it. */
 const CONTEXT_STEP = 256
+/** What an Info may hold of each; see docs/PROTOCOL.md. */
+const MAX_ADDRESSES = 16
+const MAX_NAME = 256
+
+export interface StartOptions {
+  readonly signal?: AbortSignal
+}
 
 export class Node implements Startable {
   readonly host: Host
@@ -51,6 +58,7 @@ export class Node implements Startable {
   readonly #server: StageServer
   readonly #known: PeerAddress[] = []
   #stage: Stage | undefined
+  #started: Promise<void> | undefined
 
   constructor(settings: NodeSettings) {
     this.#settings = settings
@@ -68,33 +76,42 @@ export class Node implements Startable {
     return this.#stage
   }
 
-  async start(): Promise<void> {
-    const { hosting } = this.#settings
-    await mkdir(this.#settings.dataDir, { recursive: true })
-    if (hosting !== undefined) this.#stage = await this.#load(hosting)
+  /** Loads what it hosts before anybody can ask for it. If it throws, `stop` frees what was started. */
+  start(options: StartOptions = {}): Promise<void> {
+    this.#started ??= this.#start(options)
+    return this.#started
+  }
+
+  async #start(options: StartOptions): Promise<void> {
+    const { hosting, dataDir, listen, peers } = this.#settings
+    await mkdir(dataDir, { recursive: true })
+    if (hosting !== undefined) this.#stage = await this.#load(hosting, options)
     this.host.serve({
       info: () => ({
         version: VERSION,
         stages: this.#server.infos,
-        addresses: this.host.addresses,
+        addresses: this.host.addresses.slice(0, MAX_ADDRESSES),
         peers: this.#known
       }),
       control: (stream) => this.#server.control(stream),
       data: (ticket, stream) => this.#server.data(ticket, stream)
     })
-    await this.host.start()
-    for (const address of this.#settings.peers) {
-      this.#known.push({ peer: await this.host.connect(address), addresses: [address] })
+    await this.host.start().catch((cause: Error) => {
+      const [reason] = /E[A-Z]+: .*/.exec(cause.message) ?? [cause.message] // the rest is advice for programmers
+      throw new ShoalError('LISTEN', `Cannot listen on ${listen.join(', ')}: ${reason}`, { cause })
+    })
+    for (const address of peers) {
+      this.#known.push({ peer: await this.host.connect(address, options.signal), addresses: [address] })
     }
   }
 
-  async #load(hosting: HostingSettings): Promise<Stage> {
+  async #load(hosting: HostingSettings, options: StartOptions): Promise<Stage> {
     const report = (message: string): void => this.#settings.onProgress?.(message)
-    const model = await openModel(hosting.model)
+    const model = await openModel(hosting.model, options.signal)
     try {
       const { start, end } = hosting.blocks ?? { start: 0, end: model.blockCount }
       report(`writing blocks ${start}-${end} of ${model.name}`)
-      const span = await writeSpan(model, { start, end }, join(this.#settings.dataDir, 'spans'))
+      const span = await writeSpan(model, { start, end }, join(this.#settings.dataDir, 'spans'), options)
       const { kvType, context, sessions, gpuLayers } = hosting
       const threads =
         hosting.threads ?? Math.min(availableParallelism(), Math.ceil(span.bytes / BYTES_PER_THREAD))
@@ -104,12 +121,13 @@ export class Node implements Startable {
         ...(gpuLayers === undefined ? {} : { gpuLayers }),
         ...{ context, sequences: sessions, threads, kvTypeK: kvType, kvTypeV: kvType }
       })
-      const { id, name, architecture, blockCount } = model
+      const { id, architecture, blockCount } = model
+      const name = model.name.slice(0, MAX_NAME)
       const longContext = usesLongFactors(model, context)
       const profile = { kvTypeK: kvType, kvTypeV: kvType, flashAttention: true, codec: CODEC, longContext }
       const stage = new Stage({ engine }, { model: id, name, architecture, start, end, blockCount, profile })
       report('loading into the engine')
-      await stage.start()
+      await stage.start(options)
       this.#server.add(stage)
       return stage
     } finally {

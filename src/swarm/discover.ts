@@ -2,6 +2,8 @@ import type { Host, StageInfo } from '../net/index.ts'
 
 /** Nodes asked at most, however many each of them names. */
 const MAX_NODES = 256
+/** Nodes that are slow to answer, or name ever more others, don't hold up those that were found. */
+const DISCOVER_MS = 15_000
 
 export interface HostedStage {
   readonly peer: string
@@ -11,35 +13,39 @@ export interface HostedStage {
 
 /**
  * Asks the nodes at `addresses` what they host, and then those that they name. Nodes that can't be reached are
- * reported to `onUnreachable` and left out.
+ * reported to `onUnreachable` and left out. Throws the signal's reason.
  */
 export async function discover(
   host: Pick<Host, 'connect' | 'info' | 'peerId'>,
   addresses: readonly string[],
   options: { signal?: AbortSignal; onUnreachable?: (node: string, error: Error) => void } = {}
 ): Promise<HostedStage[]> {
+  const { onUnreachable } = options
+  const given = options.signal === undefined ? [] : [options.signal]
+  const signal = AbortSignal.any([AbortSignal.timeout(DISCOVER_MS), ...given])
   const found: HostedStage[] = []
   const seen = new Set([host.peerId])
   const ask = async (peer: string, known: string[]): Promise<void> => {
     if (seen.has(peer) || seen.size >= MAX_NODES) return
     seen.add(peer)
     try {
-      const info = await host.info(peer, known, options.signal)
+      const info = await host.info(peer, known, signal)
       const reachable = info.addresses.length > 0 ? info.addresses : known
       found.push(...info.stages.map((stage) => ({ peer, addresses: reachable, stage })))
       await Promise.all(info.peers.map((other) => ask(other.peer, other.addresses)))
     } catch (error) {
-      options.onUnreachable?.(peer, error as Error)
+      onUnreachable?.(peer, error as Error)
     }
   }
   await Promise.all(
     addresses.map(async (address) => {
       try {
-        await ask(await host.connect(address, options.signal), [address])
+        await ask(await host.connect(address, signal), [address])
       } catch (error) {
-        options.onUnreachable?.(address, error as Error)
+        onUnreachable?.(address, error as Error)
       }
     })
   )
+  options.signal?.throwIfAborted()
   return found
 }

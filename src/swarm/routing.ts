@@ -25,54 +25,72 @@ export class NoChainError extends ShoalError {
  */
 export function findChain(stages: readonly HostedStage[], model: string): ChainHop[] {
   const candidates = stages.filter(({ stage }) => stage.model === model)
-  const profiles = new Map(candidates.map(({ stage }) => [profileKey(stage.profile), stage.profile]))
+  const groups = Map.groupBy(candidates, ({ stage }) => profileKey(stage.profile))
   let farthest = 0
-  for (const key of profiles.keys()) {
-    const result = fewestHops(candidates.filter(({ stage }) => profileKey(stage.profile) === key))
+  for (const group of groups.values()) {
+    const result = fewestHops(group)
     if (Array.isArray(result)) return result
     farthest = Math.max(farthest, result)
   }
+  throw new NoChainError(farthest, `No chain covers the model: ${whatIsMissing(candidates, farthest)}`)
+}
+
+function whatIsMissing(candidates: readonly HostedStage[], block: number): string {
   const blockCount = candidates[0]?.stage.blockCount
-  const missing = blockCount === undefined ? 'any of its blocks' : `block ${farthest} of ${blockCount}`
-  throw new NoChainError(
-    farthest,
-    `No chain covers the model: nobody reachable hosts ${missing}. ` +
-      `Host it with "shoal up --model FILE --blocks ${farthest}-N", or name more nodes with --peer.`
-  )
+  const more = 'or name more nodes with --peer.'
+  if (blockCount === undefined) {
+    return `nobody reachable hosts any of its blocks. Host them with "shoal up --model FILE", ${more}`
+  }
+  const what = `block ${block} of ${blockCount}`
+  const command = `"shoal up --model FILE --blocks ${block}-${blockCount}"`
+  if (candidates.some(({ stage }) => stage.start <= block && block < stage.end)) {
+    return (
+      `${what} is hosted with other settings (such as --kv-type) than the blocks before it. ` +
+      `Host it with the same ones, ${command}, ${more}`
+    )
+  }
+  return `nobody reachable hosts ${what}. Host it with ${command}, ${more}`
 }
 
 function profileKey(profile: Profile): string {
   return JSON.stringify(Object.entries(profile).sort())
 }
 
-/** Breadth first over starts; a number is the first block that can't be reached. */
+/** A way from block 0 to a hop, last hop first. */
+interface Path {
+  readonly hop: HostedStage
+  readonly before: Path | undefined
+}
+
+/** Breadth first over hops, each reached once; a number is the first block that can't be reached. */
 function fewestHops(stages: readonly HostedStage[]): ChainHop[] | number {
   let farthest = 0
-  let paths: HostedStage[][] = stages.filter(({ stage }) => stage.start === 0).map((hop) => [hop])
-  const entered = new Set([0])
+  const isFirst = ({ stage }: HostedStage): boolean => stage.start === 0
+  let paths: Path[] = stages.filter(isFirst).map((hop) => ({ hop, before: undefined }))
+  let left = stages.filter((hop) => !isFirst(hop))
   while (paths.length > 0) {
-    const longer: HostedStage[][] = []
+    const longer: Path[] = []
     for (const path of paths) {
-      const { start, end, blockCount } = (path.at(-1) as HostedStage).stage
+      const { start, end, blockCount } = path.hop.stage
       if (end === blockCount) return cut(path)
       farthest = Math.max(farthest, end)
-      for (const hop of stages) {
-        const entry = hop.stage.start
-        if (entry <= start || entry > end || entered.has(entry)) continue
-        longer.push([...path, hop])
-      }
+      const follows = ({ stage }: HostedStage): boolean => stage.start > start && stage.start <= end
+      longer.push(...left.filter(follows).map((hop) => ({ hop, before: path })))
+      left = left.filter((hop) => !follows(hop))
     }
-    for (const path of longer) entered.add((path.at(-1) as HostedStage).stage.start)
     paths = longer
   }
   return farthest
 }
 
 /** Each hop computes up to where the next begins. */
-function cut(path: readonly HostedStage[]): ChainHop[] {
-  return path.map((hop, index) => ({
-    ...hop,
-    start: hop.stage.start,
-    end: path[index + 1]?.stage.start ?? hop.stage.end
-  }))
+function cut(last: Path): ChainHop[] {
+  const chain: ChainHop[] = []
+  let end = last.hop.stage.end
+  for (let path: Path | undefined = last; path !== undefined; path = path.before) {
+    const { start } = path.hop.stage
+    chain.unshift({ ...path.hop, start, end })
+    end = start
+  }
+  return chain
 }
