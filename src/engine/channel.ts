@@ -94,7 +94,8 @@ export class Channel {
   #deliver(message: Buffer): void {
     const bodyStart = PREFIX_BYTES + message.readUInt32LE(0)
     const head = JSON.parse(message.toString('utf8', PREFIX_BYTES, bodyStart)) as Record<string, unknown>
-    this.#onMessage({ head, body: message.subarray(bodyStart) })
+    // not a Buffer, whose `slice` does not copy
+    this.#onMessage({ head, body: bytesOf(message.subarray(bodyStart)) })
   }
 }
 

@@ -67,7 +67,7 @@ function fail(message: string): never {
 
 function integer(value: number, low: number, high: number, name: string): void {
   if (!Number.isInteger(value) || value < low || value > high) {
-    fail(`${name} is ${value}: it must be an integer from ${low} to ${high}.`)
+    fail(`${name} is ${String(value)}: it must be an integer from ${low} to ${high}.`)
   }
 }
 

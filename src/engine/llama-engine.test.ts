@@ -176,16 +176,71 @@ describe('sequences', () => {
     expect(await logitsOf(2, 15)).toEqual(expected)
   })
 
-  test('a state that does not fit is refused and leaves the sequence empty', async () => {
+  test('a state that does not fit is refused and leaves the sequence as it was', async () => {
     await dropAll()
     const { tokens } = rows(0, 0, 15, 'none')
     await runOne(engine, rows(0, 0, 15, 'none'))
     const state = await engine.save(0)
-    await expect(engine.restore(0, state, tokens.subarray(1))).rejects.toMatchObject({ code: 'INPUT' })
-    await expect(engine.restore(0, state.subarray(0, 99), tokens)).rejects.toMatchObject({ code: 'INPUT' })
-    await expect(engine.restore(0, new Uint8Array(), tokens)).rejects.toMatchObject({ code: 'INPUT' })
-    expect(await logitsOf(0, 0)).toHaveLength(engine.description.vocabulary)
+    const changed = (at: number, value: number): Uint8Array => {
+      const copy = state.slice()
+      new DataView(copy.buffer).setInt32(at, value, true)
+      return copy
+    }
+    for (const [bad, ids, why] of [
+      [state, tokens.subarray(1), /15 positions for 14 ids/],
+      [state.subarray(0, 99), tokens, /ends early/],
+      [new Uint8Array(), tokens, /ends early/],
+      [changed(12, -1), tokens, /4294967295 positions for 15 ids/], // llama.cpp would take memory for as many
+      [changed(16, 0x7fffffff), tokens, /position 2147483647 of 15/] // and could never remove this one
+    ] as const) {
+      await expect(engine.restore(0, bad, ids)).rejects.toThrow(why)
+    }
+    expect(await logitsOf(0, 15)).toHaveLength(engine.description.vocabulary)
+    await expect(engine.restore(1, changed(0, 1), tokens)).rejects.toMatchObject({ code: 'INPUT' })
+    expect(await logitsOf(1, 0)).toHaveLength(engine.description.vocabulary)
   })
+
+  test('a state of numbers that are none hurts no other sequence', async () => {
+    await dropAll()
+    const { tokens } = rows(0, 0, 15, 'none')
+    await runOne(engine, rows(0, 0, 15, 'none'))
+    const state = await engine.save(0)
+    const expected = await logitsOf(0, 15)
+    await engine.truncate(0, 15)
+    await engine.restore(1, poisoned(state, 16 + 15 * 12), tokens)
+    const { groups } = await engine.run([rows(0, 15, 1, 'logits-last'), rows(1, 15, 1, 'logits-last')])
+    expect(groups[1]?.logits?.[0]).toBeNaN()
+    expect(largestDifference(groups[0]?.logits ?? [], expected)).toBeLessThan(BATCH_TOLERANCE)
+    await engine.drop(1)
+    await runOne(engine, rows(2, 0, 30, 'none')) // where the numbers were
+    await engine.truncate(0, 15)
+    expect(largestDifference(await logitsOf(0, 15), expected)).toBeLessThan(BATCH_TOLERANCE)
+  })
+})
+
+/** Makes every key and value that is more than a header NaN: the format has 12 bytes before each layer's rows. */
+function poisoned(state: Uint8Array, start: number): Uint8Array {
+  const copy = state.slice()
+  const view = new DataView(copy.buffer)
+  for (let offset = start + 8; offset < copy.length; ) {
+    const end = offset + 12 + 15 * Number(view.getBigUint64(offset + 4, true))
+    for (offset += 12; offset < end; offset += 2) view.setUint16(offset, 0x7e00, true)
+  }
+  return copy
+}
+
+test.each([
+  ['with a transposed cache', { flashAttention: false }],
+  ['with a quantized cache', { kvTypeK: 'q8_0', kvTypeV: 'q8_0' }]
+] as const)('a saved sequence continues bit for bit %s', async (_, init) => {
+  const other = await startEngine(init)
+  await runOne(other, rows(0, 0, 15, 'none'))
+  const state = await other.save(0)
+  const expected = await logitsOf(0, 15, other)
+  await other.drop(0)
+  expect(await other.restore(0, state, rows(0, 0, 15, 'none').tokens)).toBe(15)
+  expect(await logitsOf(0, 15, other)).toEqual(expected)
+  await other.stop()
 })
 
 test('a span that knows no ids restores a sequence all the same', async () => {
@@ -217,6 +272,11 @@ test('a sliding window that moved on drops the sequence that is cut back too far
   await runOne(windowed, some(0, 61, 9))
   expect(await windowed.truncate(0, 60)).toBe(60)
   expect(await runOne(windowed, some(0, 60, 1))).toEqual(expected)
+  await windowed.truncate(0, 60)
+  const { tokens } = some(0, 0, 60)
+  expect(await windowed.restore(3, await windowed.save(0), tokens)).toBe(60)
+  expect(largestDifference(await runOne(windowed, some(3, 60, 1)), expected)).toBeLessThan(1e-3)
+  await windowed.drop(3)
   // llama.cpp writes into the first cells that nobody's window reaches: those of sequence 1, then of 0's beginning.
   await windowed.drop(1)
   const fresh = await runOne(windowed, some(2, 0, 20))

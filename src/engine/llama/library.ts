@@ -112,7 +112,6 @@ export function loadLlama(options: { gpu: boolean }) {
     // models
     llama_version: llama.func('const char *llama_version()'),
     llama_backend_init: llama.func('void llama_backend_init()'),
-    llama_log_set: llama.func('void llama_log_set(ggml_log_callback *callback, void *data)'),
     llama_model_default_params: llama.func('llama_model_default_params', structs.ModelParams, []),
     llama_model_load_from_splits: llama.func('llama_model_load_from_splits', 'void *', [
       'const char **',

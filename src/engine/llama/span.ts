@@ -8,6 +8,7 @@ import { EmbeddingLookup } from './embedding.ts'
 import type { Llama, Pointer } from './library.ts'
 import { type LoadedInit, loadContext, loadModel, type SpanMetadata } from './load.ts'
 import { SequenceSampler } from './sampler.ts'
+import { checkState } from './state.ts'
 import { Vocabulary } from './vocabulary.ts'
 import { type Exit, GraphWatcher } from './watcher.ts'
 
@@ -262,6 +263,7 @@ export class LlamaSpan {
 
   restore(sequence: number, state: Uint8Array, tokens: Int32Array): number {
     const { sampler } = this.#sequence(sequence)
+    checkState(state, tokens.length)
     this.#llama.llama_memory_seq_rm(this.#memory, sequence, -1, -1)
     this.#sequences[sequence] = { history: [], sampler }
     const read = Number(this.#llama.llama_state_seq_set_data(this.#context, state, state.length, sequence))

@@ -102,7 +102,6 @@ export const EvalCallback = koffi.proto(
   'bool ggml_backend_sched_eval_callback(void *t, bool ask, void *data)'
 )
 export const ProgressCallback = koffi.proto('bool llama_progress_callback(float progress, void *data)')
-export const LogCallback = koffi.proto('void ggml_log_callback(int level, const char *text, void *data)')
 
 /** Where things lie in a `ggml_tensor`, in bytes. `verify.ts` checks each with ggml's own accessors. */
 export const TENSOR = { type: 0, ne: 16, data: 248, name: 256 } as const
