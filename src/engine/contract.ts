@@ -38,6 +38,7 @@ export interface EngineInit {
   readonly threads: number
   readonly kvTypeK?: KvType
   readonly kvTypeV?: KvType
+  /** Default true. Without it, numbers that are none in a restored state reach the answers of all sequences. */
   readonly flashAttention?: boolean
   /** Blocks to put on a GPU; 0 keeps everything on the CPU. Default: all, where ggml finds a GPU. */
   readonly gpuLayers?: number
