@@ -26,12 +26,10 @@ export class NoChainError extends ShoalError {
 export function findChain(stages: readonly HostedStage[], model: string): ChainHop[] {
   const candidates = stages.filter(({ stage }) => stage.model === model)
   const groups = Map.groupBy(candidates, ({ stage }) => profileKey(stage.profile))
-  let farthest = 0
-  for (const group of groups.values()) {
-    const result = fewestHops(group)
-    if (Array.isArray(result)) return result
-    farthest = Math.max(farthest, result)
-  }
+  const results = [...groups.values()].map(fewestHops)
+  const [shortest] = results.filter((result) => Array.isArray(result)).sort((a, b) => a.length - b.length)
+  if (shortest !== undefined) return shortest
+  const farthest = Math.max(0, ...results.filter((result) => typeof result === 'number'))
   throw new NoChainError(farthest, `No chain covers the model: ${whatIsMissing(candidates, farthest)}`)
 }
 
