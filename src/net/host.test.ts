@@ -115,6 +115,10 @@ describe('connections', () => {
     const address = provider.addresses[0]!.replace(/\/p2p\/.*/, '')
     const wrong = createHost({ identity: { ephemeral: true }, listen: [] }).peerId
     await expect(consumer.openControl(wrong, [address])).rejects.toMatchObject({ code: 'DIAL_FAILED' })
+    // Nor where the address itself names it.
+    await expect(consumer.openControl(wrong, provider.addresses)).rejects.toMatchObject({
+      code: 'DIAL_DENIED'
+    })
   })
 
   test('a host that is gone is heard of', async () => {

@@ -154,7 +154,7 @@ class Libp2pHost implements Host {
     }
   }
 
-  /** Those that parse and that the gate lets through; the gate is asked again by libp2p. */
+  /** Those that parse, are of the peer and that the gate lets through; the gate is asked again by libp2p. */
   #dialable(addresses: string[], peer?: string): Multiaddr[] {
     const denied: string[] = []
     const parsed = addresses.slice(0, MAX_DIAL_ADDRESSES).flatMap((address) => {
@@ -162,6 +162,8 @@ class Libp2pHost implements Host {
         const whole = multiaddr(
           peer === undefined || address.includes('/p2p/') ? address : `${address}/p2p/${peer}`
         )
+        const answers = whole.getComponents().findLast(({ name }) => name === 'p2p')?.value
+        if (peer !== undefined && answers !== peer) return [] // libp2p would take whoever answers there
         if (this.#mayDial(whole.toString())) return [whole]
       } catch {
         // Not an address of a kind that we know: what newer nodes have.

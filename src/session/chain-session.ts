@@ -38,6 +38,8 @@ export class ChainSession implements Session {
   readonly #statistics: HopStatistics[]
   readonly #openings: PromiseWithResolvers<number>[]
   readonly #silent: Set<number>
+  /** Hops that gave the session up: their streams end, which is no news. */
+  readonly #gone = new Set<number>()
   #data: DataSender | undefined
   #epoch = 0
   /** The conversation's ids. */
@@ -62,7 +64,7 @@ export class ChainSession implements Session {
     for (const [hop, control] of controls.entries()) {
       control.start({
         receive: (message) => this.#receive(hop, message),
-        end: (error) => this.#fail('LOST', `its connection ended${error ? `: ${error.message}` : ''}`, hop)
+        end: (error) => this.#lost(hop, 'its connection ended', error)
       })
     }
   }
@@ -85,9 +87,7 @@ export class ChainSession implements Session {
 
   sendTo(data: DataSender): void {
     this.#data = data
-    void data.closed.then((error) =>
-      this.#fail('LOST', `its data stream ended${error ? `: ${error.message}` : ''}`, 0)
-    )
+    void data.closed.then((error) => this.#lost(0, 'its data stream ended', error))
   }
 
   #receive(hop: number, message: ControlMessage): void {
@@ -220,6 +220,7 @@ export class ChainSession implements Session {
 
   #refused(hop: number, { code, message }: Refused): void {
     const next = hop + 1
+    this.#gone.add(hop)
     if (code !== 'next' || next >= this.#chain.length) {
       this.#fail('REFUSED', `${message} (${code})`, hop)
       return
@@ -229,6 +230,11 @@ export class ChainSession implements Session {
     clearTimeout(this.#suspect?.timer)
     const fail = (): void => this.#fail('LOST', `the hop before it says: ${message}`, next)
     this.#suspect = { hop: next, timer: setTimeout(fail, LAST_WORDS_MS) }
+  }
+
+  #lost(hop: number, what: string, error: Error | undefined): void {
+    if (!this.#gone.has(hop))
+      this.#fail('LOST', error === undefined ? what : `${what}: ${error.message}`, hop)
   }
 
   #fail(code: 'REFUSED' | 'LOST' | 'TIMEOUT' | 'CLOSED', reason: string, hop: number): void {
