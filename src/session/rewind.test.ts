@@ -1,80 +1,19 @@
 // What a session sends when stages ask for rows again, repeat themselves or blame each other: hops in memory.
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import type { ControlMessage, ControlStream, DataSender, Frame, Listener } from '../net/index.ts'
+import { FakeControl, FakeData } from '../../test/streams.ts'
+import type { Frame } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { ChainSession } from './chain-session.ts'
 
 const HOPS = 3
 const MAX_ROWS = 4
 
-/** One stage's end of a control stream. */
-class FakeControl implements ControlStream {
-  readonly peer = 'peer'
-  readonly #ended = Promise.withResolvers<Error | undefined>()
-  readonly closed = this.#ended.promise
-  #listener: Listener<ControlMessage> | undefined
-
-  start(listener: Listener<ControlMessage>): void {
-    this.#listener = listener
-  }
-
-  say(message: ControlMessage): void {
-    this.#listener?.receive(message)
-  }
-
-  end(error?: Error): void {
-    this.#ended.resolve(error)
-    this.#listener?.end(error)
-  }
-
-  send(): boolean {
-    return true
-  }
-
-  async close(): Promise<void> {
-    this.end()
-  }
-
-  abort(error: Error): void {
-    this.end(error)
-  }
-}
-
-/** A data stream that takes so many frames, and then no more until `drain`. */
-class FakeData implements DataSender {
-  readonly peer = 'peer'
-  readonly bytesSent = 0
-  readonly frames: Frame[] = []
-  readonly #ended = Promise.withResolvers<Error | undefined>()
-  readonly closed = this.#ended.promise
-  room = Number.POSITIVE_INFINITY
-  #drained = Promise.withResolvers<void>()
-
-  send(frame: Frame): Promise<void> {
-    this.frames.push(frame)
-    return this.frames.length < this.room ? Promise.resolve() : this.#drained.promise
-  }
-
-  drain(): void {
-    this.room = Number.POSITIVE_INFINITY
-    this.#drained.resolve()
-  }
-
-  async close(): Promise<void> {
-    this.#ended.resolve(undefined)
-  }
-
-  abort(error: Error): void {
-    this.#ended.resolve(error)
-  }
-
-  /** As epoch:position+rows, with a star where a token is drawn. */
-  get sent(): string[] {
-    return this.frames.map(
-      ({ epoch, position, tokens, sample }) =>
-        `${epoch}:${position}+${tokens.length}${sample === 'last' ? '*' : ''}`
-    )
-  }
+/** As epoch:position+rows, with a star where a token is drawn. */
+function sent(): string[] {
+  return data.frames.map(
+    ({ epoch, position, tokens, sample }) =>
+      `${epoch}:${position}+${tokens.length}${sample === 'last' ? '*' : ''}`
+  )
 }
 
 let controls: FakeControl[]
@@ -119,7 +58,8 @@ function need(hop: number, epoch: number, length: number): void {
   controls[hop]?.say({ type: 'need', epoch, length })
 }
 
-const settled = (frames: number): Promise<void> => vi.waitFor(() => expect(data.frames).toHaveLength(frames))
+const settled = (frames: number): Promise<void> =>
+  vi.waitFor(() => expect(data.frames).toHaveLength(frames), { timeout: 5_000, interval: 2 })
 
 describe('rows that are needed again', () => {
   test('are sent in a new epoch, from there on', async () => {
@@ -127,7 +67,7 @@ describe('rows that are needed again', () => {
     await settled(3)
     need(1, 0, 6)
     await settled(4)
-    expect(data.sent).toEqual(['0:0+4', '0:4+4', '0:8+2*', '1:6+4*'])
+    expect(sent()).toEqual(['0:0+4', '0:4+4', '0:8+2*', '1:6+4*'])
     expect([...(data.frames[3] as Frame).tokens]).toEqual([7, 8, 9, 10])
   })
 
@@ -139,7 +79,7 @@ describe('rows that are needed again', () => {
     expect(data.frames).toHaveLength(2)
     data.drain()
     await settled(5)
-    expect(data.sent.slice(2)).toEqual(['1:3+4', '1:7+4', '1:11+3*'])
+    expect(sent().slice(2)).toEqual(['1:3+4', '1:7+4', '1:11+3*'])
   })
 
   test('are asked for once: what others ask in the older epoch is old', async () => {
@@ -147,7 +87,7 @@ describe('rows that are needed again', () => {
     need(1, 0, 2)
     need(2, 0, 0)
     await settled(2)
-    expect(data.sent).toEqual(['0:0+4*', '1:2+2*'])
+    expect(sent()).toEqual(['0:0+4*', '1:2+2*'])
   })
 
   test('in the middle of an answer lead to the same token', async () => {
@@ -161,7 +101,7 @@ describe('rows that are needed again', () => {
     await settled(4)
     draw(1, 5, 52)
     expect(await tokens).toEqual([50, 51, 52])
-    expect(data.sent).toEqual(['0:0+4*', '0:4+1*', '1:4+1*', '1:5+1*'])
+    expect(sent()).toEqual(['0:0+4*', '0:4+1*', '1:4+1*', '1:5+1*'])
   })
 
   test('without end are a failure', async () => {
@@ -188,7 +128,7 @@ describe('tokens', () => {
     draw(0, 4, 52)
     draw(0, 5, 53)
     expect(await tokens).toEqual([50, 52])
-    expect(data.sent).toEqual(['0:0+4*', '0:4+1*'])
+    expect(sent()).toEqual(['0:0+4*', '0:4+1*'])
   })
 
   test('that came before a failure are given first', async () => {

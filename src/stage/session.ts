@@ -212,17 +212,17 @@ export class StageSession implements Lane {
 
   /** Frees at once what the session holds here; resolves when its streams have ended, too. */
   end(): Promise<void> {
-    this.#ending ??= this.#end()
-    return this.#ending
-  }
-
-  async #end(): Promise<void> {
+    if (this.#ending !== undefined) return this.#ending
+    const ended = Promise.withResolvers<void>()
+    this.#ending = ended.promise // before the rest, which may call back
     const released = this.#stage.release(this.#place)
     this.#stage.batcher.remove(this)
     this.#life.abort()
     this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))
-    await Promise.all([released, this.#next?.close(), this.#control.close()])
+    const streams = [this.#next?.close(), this.#control.close()]
+    void Promise.all([released, ...streams]).then(() => ended.resolve())
+    return this.#ending
   }
 }
 

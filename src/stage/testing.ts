@@ -5,7 +5,7 @@ import { EngineError } from '../engine/index.ts'
 const WIDTH = 2
 
 export class ArithmeticEngine implements Engine {
-  readonly description: EngineDescription
+  description: EngineDescription
   /** Every batch that was run, in order. */
   readonly batches: (readonly RowGroup[])[] = []
   /** The ids of each sequence. */
@@ -14,6 +14,8 @@ export class ArithmeticEngine implements Engine {
   readonly failing = new Map<number, EngineError>()
   /** Ids that make the whole batch be refused, as the real engine does with ids outside of its vocabulary. */
   readonly refusedTokens = new Set<number>()
+  readonly #listeners = new Set<(state: 'died' | 'restarted', detail: string) => void>()
+  #isDead = false
   #gate: Promise<void> = Promise.resolve()
   #last: Promise<unknown> = Promise.resolve()
 
@@ -38,7 +40,12 @@ export class ArithmeticEngine implements Engine {
   /** One call after the other, as the contract says. */
   #inTurn<T>(call: () => T): Promise<T> {
     const gate = this.#gate
-    const result = this.#last.then(() => gate).then(call)
+    const result = this.#last
+      .then(() => gate)
+      .then(() => {
+        if (this.#isDead) throw new EngineError('DIED', 'the process is gone')
+        return call()
+      })
     this.#last = result.catch(() => {})
     return result
   }
@@ -83,12 +90,33 @@ export class ArithmeticEngine implements Engine {
     })
   }
 
-  async setSampler(): Promise<void> {}
+  setSampler(): Promise<void> {
+    return this.#inTurn(() => {})
+  }
+
   async start(): Promise<void> {}
   async stop(): Promise<void> {}
-  onStateChange(): () => void {
-    return () => {}
+
+  onStateChange(listener: (state: 'died' | 'restarted', detail: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
+
+  /** Its process dies: all calls reject until it is back. */
+  die(): void {
+    this.#isDead = true
+    for (const listener of this.#listeners) listener('died', 'signal SIGKILL')
+  }
+
+  restart(): void {
+    this.#isDead = false
+    this.description = { ...this.description, process: this.description.process + 1 }
+    this.histories.forEach((_, sequence) => {
+      this.histories[sequence] = []
+    })
+    for (const listener of this.#listeners) listener('restarted', '')
+  }
+
   copy = unused
   save = unused
   restore = unused
