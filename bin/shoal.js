@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { setFlagsFromString } from 'node:v8'
+
 // Plain JavaScript of an old kind, so that an old Node gets this far and can say what is missing.
 const major = Number(process.versions.node.split('.')[0])
 if (major < 24) {
@@ -8,4 +10,6 @@ if (major < 24) {
   )
   process.exit(1)
 }
+// A node's young objects are frames that die at once: room for more of them is memory that nobody else can use.
+setFlagsFromString('--semi-space-growth-factor=1')
 import('../src/cli/main.ts')

@@ -19,6 +19,7 @@ export type {
   Engine,
   EngineDescription,
   EngineInit,
+  EngineMemory,
   GroupResult,
   KvType,
   LoadOptions,

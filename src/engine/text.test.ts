@@ -65,5 +65,11 @@ test('devices and memory', async () => {
   const cpu = devices.find(({ kind }) => kind === 'cpu')
   expect(cpu?.memoryTotal).toBeGreaterThan(cpu?.memoryFree ?? Number.POSITIVE_INFINITY)
   expect(engine.description.devices.map(({ name }) => name)).toEqual(devices.map(({ name }) => name))
-  expect(await engine.memory()).toBeGreaterThan(10_000_000)
+  const whole = await startEngine()
+  const { resident, weights, kv, compute } = await whole.memory()
+  await whole.stop()
+  expect(resident).toBeGreaterThan(weights + kv)
+  expect(weights).toBeGreaterThan(1_000_000)
+  expect(kv).toBe(2 * 2 * whole.description.context * 8 * 2 * 32) // f16, 8 blocks, 2 heads of 32
+  expect(compute).toBeGreaterThan(0)
 })

@@ -6,6 +6,7 @@ import { type KvType, LlamaEngine } from '../engine/index.ts'
 import { type ModelFile, openModel, writeSpan } from '../models/index.ts'
 import { createHost, type Host, type HostLogger, type PeerAddress } from '../net/index.ts'
 import { Stage, StageServer } from '../stage/index.ts'
+import { collectGarbage } from './garbage.ts'
 
 /** A span to host. */
 export interface HostingSettings {
@@ -85,7 +86,10 @@ export class Node implements Startable {
   async #start(options: StartOptions): Promise<void> {
     const { hosting, dataDir, listen, peers } = this.#settings
     await mkdir(dataDir, { recursive: true })
-    if (hosting !== undefined) this.#stage = await this.#load(hosting, options)
+    if (hosting !== undefined) {
+      this.#stage = await this.#load(hosting, options)
+      collectGarbage()
+    }
     this.host.serve({
       info: () => ({
         version: VERSION,

@@ -3,7 +3,7 @@ import koffi from 'koffi'
 import type { EmbeddingTable, EngineInit, KvType } from '../contract.ts'
 import { EngineError } from '../errors.ts'
 import type { Llama, Pointer } from './library.ts'
-import { FLASH_ATTENTION, GGML_TYPE, ProgressCallback, ThreadpoolParams } from './structs.ts'
+import { FLASH_ATTENTION, GGML_TYPE, LOAD_MODE_NONE, ProgressCallback, ThreadpoolParams } from './structs.ts'
 
 /** What the engine must know of a span beside what llama.cpp reads from it. */
 export interface SpanMetadata {
@@ -36,6 +36,7 @@ export function loadModel(llama: Llama, init: LoadedInit, onProgress: (f: number
     const model = llama.llama_model_load_from_splits([...init.files], init.files.length, {
       ...llama.llama_model_default_params(),
       vocab_only: init.vocabularyOnly,
+      load_mode: LOAD_MODE_NONE, // mapped pages would stay beside the copies that llama.cpp repacks for its kernels
       n_gpu_layers: init.gpuLayers,
       progress_callback: callback
     }) as Pointer | null

@@ -109,6 +109,8 @@ export const TENSOR = { type: 0, ne: 16, data: 248, name: 256 } as const
 /** The constants of the C headers that we use. */
 export const GGML_TYPE = { f32: 0, f16: 1, q4_0: 2, q8_0: 8, bf16: 30 } as const
 export const FLASH_ATTENTION = { disabled: 0, enabled: 1 } as const
+/** Read the file into buffers; do not map it. */
+export const LOAD_MODE_NONE = 0
 
 /** `ggml_type_traits.to_float`, in bytes from the start of the struct, and its type. */
 export const TYPE_TRAITS_TO_FLOAT = 40
