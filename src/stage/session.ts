@@ -215,13 +215,12 @@ export class StageSession implements Lane {
     if (this.#ending !== undefined) return this.#ending
     const ended = Promise.withResolvers<void>()
     this.#ending = ended.promise // before the rest, which may call back
-    const released = this.#stage.release(this.#place)
     this.#stage.batcher.remove(this)
+    this.#stage.release(this.#place)
     this.#life.abort()
     this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))
-    const streams = [this.#next?.close(), this.#control.close()]
-    void Promise.all([released, ...streams]).then(() => ended.resolve())
+    void Promise.all([this.#next?.close(), this.#control.close()]).then(() => ended.resolve())
     return this.#ending
   }
 }

@@ -127,17 +127,13 @@ export class Stage implements Startable {
     return { sequence, reserved: open.reserve, process: this.engine.description.process }
   }
 
-  /** Frees the KV cells, too. Never rejects: if the engine is dead, they are free already. */
-  async release({ sequence, reserved, process }: Place): Promise<void> {
-    const { engine } = this
-    try {
-      // A restarted engine begins with all places free.
-      if (engine.description.process !== process) return
-      await engine.drop(sequence)
-      if (engine.description.process !== process) return
-    } catch {
-      return
-    }
+  /**
+   * Frees the KV cells, too. The place can be given out again at once: the engine does what is asked of it in
+   * order, so that the next session's rows come after the drop.
+   */
+  release({ sequence, reserved, process }: Place): void {
+    if (this.engine.description.process !== process) return // a restarted engine began with all places free
+    this.engine.drop(sequence).catch(() => {}) // where it is dead, all places are new when it is back
     this.#freeSequences.push(sequence)
     this.#freePositions += reserved
   }

@@ -1,0 +1,360 @@
+// Whatever a peer sends, the engine's process lives, nothing stays taken, and others get right answers.
+import { randomBytes } from 'node:crypto'
+import type { Stream } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import fc from 'fast-check'
+import type { Libp2p } from 'libp2p'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { HandPeer } from '../../test/hand-peer.ts'
+import { FakeControl, FakeData, FakeReceiver } from '../../test/streams.ts'
+import { eventually, TestSwarm } from '../../test/swarm.ts'
+import { loadIdentity } from '../net/identity.ts'
+import type { Frame, Open, SamplerOptions } from '../net/index.ts'
+import { startLibp2p } from '../net/libp2p.ts'
+import type { Node } from '../node/index.ts'
+import { defaultSampler } from '../session/index.ts'
+import { StageServer } from './server.ts'
+import type { Stage } from './stage.ts'
+
+const SEED = 20_260_103
+const WIDTH = 128
+const CONTEXT = 1024
+const SESSIONS = 4
+const FREE = { sequences: SESSIONS, positions: CONTEXT }
+const RESERVE = 64
+const LONGEST_PREFIX = 8
+
+let swarm: TestSwarm
+let stages: Record<'first' | 'middle' | 'tail', Stage>
+
+beforeAll(async () => {
+  swarm = await TestSwarm.start(['0-3', '3-6', '6-8'])
+  const at = (start: number): Stage => nodeAt(start).stage as Stage
+  stages = { first: at(0), middle: at(3), tail: at(6) }
+})
+
+afterAll(() => swarm?.stop())
+
+function nodeAt(start: number): Node {
+  return swarm.nodes.find(({ stage }) => stage?.info.start === start) as Node
+}
+
+/** A session on a stage, its streams in memory: frames come as they are, past the decoder. */
+function openOn(
+  stage: Stage,
+  changes: Partial<Open> = {}
+): { control: FakeControl; data: FakeReceiver; next: FakeData } {
+  const next = new FakeData()
+  const server = new StageServer({ host: { openData: async () => next } })
+  server.add(stage)
+  const { model, start, end, head, profile } = stage.info
+  const message: Open = {
+    ...{ type: 'open', session: randomBytes(16), model, start, end, head, profile },
+    ...{ ticketIn: randomBytes(16), reserve: RESERVE },
+    ...(head
+      ? { sampler: defaultSampler() }
+      : { next: { peer: 'b', addresses: [], ticket: randomBytes(16) } }),
+    ...changes
+  }
+  const [control, data] = [new FakeControl(), new FakeReceiver()]
+  server.control(control)
+  control.say(message)
+  void server.data(message.ticketIn, data)
+  return { control, data, next }
+}
+
+function frame(stage: Stage, position: number, count: number, changes: Partial<Frame> = {}): Frame {
+  const tokens = Int32Array.from({ length: count }, (_, row) => 50 + row)
+  const common = { epoch: 0, position, tokens, sample: 'last' as const }
+  if (stage.info.embedding) return { ...common, codec: 'none', payload: new Uint8Array(0), ...changes }
+  const floats = Float32Array.from({ length: count * WIDTH }, (_, at) => Math.sin(at + position))
+  return { ...common, codec: 'f32', payload: new Uint8Array(floats.buffer), ...changes }
+}
+
+/** What the stage says or sends on for a session that does nothing wrong. */
+async function honestAnswer(stage: Stage): Promise<unknown> {
+  const { control, data, next } = openOn(stage)
+  data.push(frame(stage, 0, 5))
+  const answer = await eventually(() => {
+    const tokens = control.sent.find(({ type }) => type === 'tokens')
+    const sent = next.frames[0]?.payload
+    if (tokens === undefined && sent === undefined) throw new Error(`only ${JSON.stringify(control.sent)}`)
+    return tokens ?? Buffer.from(sent as Uint8Array).toString('hex')
+  })
+  control.say({ type: 'close' })
+  return answer
+}
+
+/** Calls are answered in order: whatever was asked of the engine before has been answered, too. */
+async function idle(stage: Stage): Promise<void> {
+  await stage.engine.memory()
+}
+
+/** Runs `attack`; engine, places and answers are afterwards what they were before. */
+async function expectUnharmed(stage: Stage, attack: () => Promise<void>): Promise<void> {
+  const { process } = stage.engine.description
+  const before = await honestAnswer(stage)
+  await attack()
+  await eventually(() => expect(stage.free).toEqual(FREE))
+  expect(await honestAnswer(stage)).toEqual(before)
+  await eventually(() => expect(stage.free).toEqual(FREE))
+  expect(stage.engine.description.process).toBe(process)
+}
+
+const oddNumber = fc.oneof(
+  fc.constantFrom(
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+    3.4e38,
+    -3.4e38,
+    1e-45,
+    1e30
+  ),
+  fc.float()
+)
+const someInteger = fc.oneof(
+  fc.nat(4),
+  fc.nat(RESERVE + 8),
+  fc.constantFrom(2 ** 31 - 2, 2 ** 32 - 1, 512, 513)
+)
+
+/** One frame as only a decoder's limits bound it: up to 512 rows, any ids that are not negative, any floats. */
+const oddFrame = fc.record({
+  epoch: fc.oneof(fc.nat(3), fc.constantFrom(1_000, 2 ** 32 - 1)),
+  position: someInteger,
+  rows: fc.oneof(fc.integer({ min: 1, max: 6 }), fc.constantFrom(64, 65, 512)),
+  token: fc.oneof(fc.nat(1023), fc.constantFrom(1024, 2 ** 31 - 1)),
+  sample: fc.constantFrom('none', 'last', 'all'),
+  isRaw: fc.boolean(),
+  fill: fc.option(oddNumber)
+})
+
+describe('frames', () => {
+  test.each([
+    ['first', 900],
+    ['middle', 1_200],
+    ['tail', 1_200]
+  ] as const)('%s stage', async (name, runs) => {
+    const stage = stages[name]
+    let pushed = 0
+    await expectUnharmed(stage, () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.nat(LONGEST_PREFIX),
+          fc.array(oddFrame, { minLength: 1, maxLength: 5 }),
+          async (prefix, odd) => {
+            const { control, data } = openOn(stage)
+            if (prefix > 0) data.push(frame(stage, 0, prefix))
+            for (const { rows, token, isRaw, fill, ...fields } of odd) {
+              const changes: Partial<Frame> = { ...fields, tokens: new Int32Array(rows).fill(token) }
+              // Mostly in the codec that the stage takes, so that the numbers come through to the engine.
+              const isIds = stage.info.embedding !== (isRaw && prefix === 0)
+              const floats = new Float32Array(isIds ? 0 : rows * WIDTH).fill(fill ?? 0.5)
+              const payload = new Uint8Array(floats.buffer)
+              data.push(frame(stage, 0, 1, { ...changes, codec: isIds ? 'none' : 'f32', payload }))
+              pushed += 1
+            }
+            await idle(stage)
+            control.end(new Error('gone'))
+            await idle(stage)
+            expect(stage.free).toEqual(FREE)
+          }
+        ),
+        { seed: SEED, numRuns: runs }
+      )
+    )
+    expect(pushed).toBeGreaterThan(runs * 2)
+  })
+})
+
+const setting = fc.oneof(
+  fc.double(),
+  fc.integer(),
+  fc.constantFrom(0, -1, 1, 1e-9, 1e9, Number.NaN, 2 ** 31 - 1)
+)
+const grammar = fc.oneof(
+  fc.string({ maxLength: 40 }),
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc.constantFrom(
+    'root ::= root',
+    'root ::= "a"',
+    'root ::= ""',
+    'root ::= (',
+    'root ::= a',
+    'root ::= [^\\x00]*',
+    `root ::= ${'('.repeat(999)}`
+  ),
+  fc
+    .array(fc.constantFrom('root', '::=', '"a"', '(', ')', '|', '*', '[a-z]', '\n', '{9999999}', 'b'), {
+      maxLength: 12
+    })
+    .map((words) => words.join(' '))
+)
+
+/** One or two of them odd, so that not all are refused for another's sake. */
+const sampler = fc
+  .tuple(
+    fc.record({
+      ...{ temperature: setting, topK: setting, topP: setting, minP: setting, penaltyLastN: setting },
+      ...{ repeatPenalty: setting, frequencyPenalty: setting, presencePenalty: setting, seed: setting },
+      logitBias: fc.array(fc.record({ token: fc.nat(1_100), bias: setting }), { maxLength: 3 }),
+      grammar,
+      generatedFrom: fc.oneof(fc.nat(8), fc.nat()),
+      dry: fc.record({
+        ...{
+          multiplier: fc.constantFrom(0, 1),
+          base: setting,
+          allowedLength: fc.nat(3),
+          penaltyLastN: setting
+        },
+        breakers: fc.array(fc.string({ maxLength: 4 }), { maxLength: 3 })
+      })
+    }),
+    fc.array(fc.nat(12), { minLength: 1, maxLength: 2 })
+  )
+  .map(([all, chosen]) => {
+    const entries = Object.entries(all)
+    return Object.fromEntries(
+      chosen.map((index) => entries[index] as [string, unknown])
+    ) as Partial<SamplerOptions>
+  })
+
+test('Opens with any settings', async () => {
+  const stage = stages.tail
+  let opened = 0
+  await expectUnharmed(stage, () =>
+    fc.assert(
+      fc.asyncProperty(sampler, async (odd) => {
+        const base = { temperature: 0.7, repeatPenalty: 1.1, penaltyLastN: 8, generatedFrom: 3 }
+        const { control, data } = openOn(stage, { sampler: defaultSampler({ ...base, ...odd }) })
+        data.push(frame(stage, 0, 3))
+        await idle(stage) // the settings were taken or not
+        await idle(stage) // the rows were run
+        expect(control.sent.map(({ type }) => type)).toContainEqual(expect.stringMatching('tokens|refused'))
+        opened += control.sent[0]?.type === 'opened' ? 1 : 0
+        control.end()
+        await idle(stage)
+        expect(stage.free).toEqual(FREE)
+      }),
+      { seed: SEED, numRuns: 2_000 }
+    )
+  )
+  expect(opened).toBeGreaterThan(500)
+})
+
+test('Opens for any span, reservation and hop', async () => {
+  const odd = fc.record(
+    {
+      ...{ start: fc.nat(9), end: fc.nat(9), head: fc.boolean(), reserve: fc.oneof(fc.nat(2_000), fc.nat()) },
+      model: fc.constantFrom('f'.repeat(64), ''),
+      next: fc.constantFrom(undefined, { peer: 'x', addresses: [], ticket: new Uint8Array(16) }),
+      sampler: fc.constantFrom(undefined, defaultSampler())
+    },
+    { requiredKeys: [] }
+  )
+  for (const stage of [stages.middle, stages.tail]) {
+    await expectUnharmed(stage, () =>
+      fc.assert(
+        fc.asyncProperty(odd, async (changes) => {
+          const { control } = openOn(stage, changes as Partial<Open>)
+          await idle(stage)
+          expect(control.sent).not.toEqual([])
+          control.end()
+          await idle(stage)
+          expect(stage.free).toEqual(FREE)
+        }),
+        { seed: SEED, numRuns: 500 }
+      )
+    )
+  }
+})
+
+describe('bytes', () => {
+  let hostile: Libp2p
+  let peer: HandPeer
+  const unhandled: unknown[] = []
+  const onUnhandled = (reason: unknown): number => unhandled.push(reason)
+
+  beforeAll(async () => {
+    process.on('unhandledRejection', onUnhandled)
+    hostile = await startLibp2p(loadIdentity({ ephemeral: true }), [], () => true)
+    peer = new HandPeer()
+    await peer.start()
+  })
+
+  afterAll(async () => {
+    await Promise.all([hostile?.stop(), peer?.stop()])
+    process.off('unhandledRejection', onUnhandled)
+    expect(unhandled).toEqual([])
+  })
+
+  function dial(node: Node, protocol: string): Promise<Stream> {
+    return hostile.dialProtocol(multiaddr(node.host.addresses[0] as string), protocol)
+  }
+
+  const chunk = fc.uint8Array({ minLength: 1, maxLength: 600 })
+  /** A frame's header with some of its fields as they should be, and whatever follows. */
+  const almostFrame = fc
+    .tuple(
+      fc.nat(3),
+      fc.nat(3),
+      fc.nat(3),
+      fc.oneof(fc.nat(80), fc.nat()),
+      fc.oneof(fc.nat(4), fc.nat()),
+      chunk
+    )
+    .map(([version, codec, sample, position, rows, rest]) => {
+      const head = new DataView(new ArrayBuffer(20))
+      head.setUint32(0, 16 + rows * 4 * (codec === 1 ? 1 + WIDTH : 1), true)
+      for (const [index, value] of [version, codec, sample].entries()) head.setUint8(4 + index, value)
+      for (const [index, value] of [0, position, rows].entries()) head.setUint32(8 + 4 * index, value, true)
+      return Buffer.concat([new Uint8Array(head.buffer), rest])
+    })
+
+  test('on data streams that were accepted', async () => {
+    const node = nodeAt(6)
+    await expectUnharmed(stages.tail, () =>
+      fc.assert(
+        fc.asyncProperty(fc.oneof(chunk, almostFrame), async (bytes) => {
+          const message = peer.openMessage(node)
+          const { control } = await peer.say(node, message)
+          const stream = await dial(node, '/shoal/data/1')
+          const accepted = new Promise((resolve) =>
+            stream.addEventListener('message', resolve, { once: true })
+          )
+          stream.send(Buffer.concat([Uint8Array.of(1), message.ticketIn]))
+          await accepted
+          stream.send(bytes)
+          await stream.close().catch(() => {})
+          await control.close()
+        }),
+        { seed: SEED, numRuns: 250 }
+      )
+    )
+  })
+
+  test('on control streams', async () => {
+    const node = nodeAt(3)
+    await expectUnharmed(stages.middle, () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(chunk, { minLength: 1, maxLength: 3 }),
+          fc.boolean(),
+          async (chunks, isFramed) => {
+            const stream = await dial(node, '/shoal/session/1')
+            const ended = new Promise((resolve) => stream.addEventListener('close', resolve, { once: true }))
+            for (const bytes of chunks) {
+              if (stream.status !== 'open') break
+              const length = new Uint8Array(Uint32Array.of(bytes.length).buffer)
+              stream.send(isFramed ? Buffer.concat([length, bytes]) : bytes)
+            }
+            await stream.close().catch(() => {})
+            await ended
+          }
+        ),
+        { seed: SEED, numRuns: 250 }
+      )
+    )
+  })
+})
