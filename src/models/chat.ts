@@ -54,8 +54,11 @@ export class ChatText implements Startable {
     return templated(() => template.render(variables))
   }
 
+  /** Of a special token; '' where llama.cpp names an ordinary one for want of any. */
   async #text(token: number): Promise<string> {
     if (token < 0) return ''
+    const [ordinary] = await this.#engine.pieces(Int32Array.of(token))
+    if (ordinary === undefined || ordinary.bytes.length > 0) return ''
     const [piece] = await this.#engine.pieces(Int32Array.of(token), { special: true })
     return new TextDecoder().decode(piece?.bytes)
   }
