@@ -7,6 +7,7 @@ import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { tunedMuxer, tunedTransport } from './latency.ts'
+import { noiseCrypto } from './noise-crypto.ts'
 
 /** Connections at once: some 64 KB of buffers each. */
 const MAX_CONNECTIONS = 256
@@ -38,7 +39,7 @@ export function startLibp2p(
     privateKey,
     addresses: { listen },
     transports: [tunedTransport(tcp())],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       tunedMuxer(
         STREAM_WINDOW_BYTES,
