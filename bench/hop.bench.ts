@@ -1,9 +1,11 @@
 /**
  * What a hop costs: three provider processes against one process with the whole model, greedy decoding, equal
- * threads on the same cores, interleaved runs. R2, R3, R4, and where the time of a hop goes.
+ * threads on the same cores, interleaved runs. R2, R3, R4, and where the time of a hop goes. One core is left to
+ * the nodes' own processes: ggml's threads wait for each other at every step, and all of them for one that has to
+ * share its core.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { LlamaEngine } from '../src/engine/index.ts'
@@ -40,7 +42,7 @@ export const bench: Bench = {
       args: flags,
       options: {
         shape: { type: 'string', default: '3b' },
-        threads: { type: 'string', default: '2' },
+        threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
         rounds: { type: 'string', default: '9' },
         tokens: { type: 'string', default: '24' },
         rpc: { type: 'string' }

@@ -38,6 +38,11 @@ function format(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(4)
 }
 
+/** A run with other flags does not overwrite the one without. */
+function fileName(name: string, flags: readonly string[]): string {
+  return [name, ...flags].join('-').replace(/[^\w.]+/g, '-')
+}
+
 const benches = await load()
 const names = [...benches.keys()].join(', ')
 const { values, positionals } = parseArgs({
@@ -52,9 +57,9 @@ if (values.list) {
   console.error(`error: name one of the benches: ${names}`)
   process.exitCode = 2
 } else {
-  const flags = process.argv.slice(process.argv.indexOf(bench.name) + 1)
+  const flags = process.argv.slice(process.argv.indexOf(bench.name) + 1).filter((flag) => flag !== '--json')
   const figures = await bench.run({
-    flags: flags.filter((flag) => flag !== '--json'),
+    flags,
     log: (message) => console.error(message)
   })
   const result = { name: bench.name, figures }
@@ -62,6 +67,9 @@ if (values.list) {
   const machine = { cpu: cpus()[0]?.model, cores: availableParallelism(), node: process.versions.node }
   await mkdir(join(FOLDER, 'results'), { recursive: true })
   const kept = { ...result, command, date: new Date().toISOString().slice(0, 10), machine }
-  await writeFile(join(FOLDER, 'results', `${bench.name}.json`), `${JSON.stringify(kept, null, 2)}\n`)
+  await writeFile(
+    join(FOLDER, 'results', `${fileName(bench.name, flags)}.json`),
+    `${JSON.stringify(kept, null, 2)}\n`
+  )
   console.log(values.json ? JSON.stringify(result) : table(figures))
 }

@@ -21,6 +21,9 @@ let llama: Llama | undefined
 let span: LlamaSpan | undefined
 let vocabulary: Vocabulary | undefined
 
+// Ctrl-C and a service manager's stop reach the whole group: the parent says goodbye first, then ends this.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => {})
+
 const socket = new Socket({ fd: 3 })
 socket.on('close', () => process.exit(0))
 socket.on('error', () => process.exit(0))
