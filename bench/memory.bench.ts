@@ -2,11 +2,12 @@
  * Memory of provider processes (node and engine together) beyond what they hold for the model: span files, KV cache
  * and compute buffers. Pages of files (Node itself, the libraries) are counted once for both. Linux only.
  */
-import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, open, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { LlamaEngine } from '../src/engine/index.ts'
 import { type ModelFile, openModel, writeSpan } from '../src/models/index.ts'
 import { Node } from '../src/node/index.ts'
 import { defaultSampler, openSession } from '../src/session/index.ts'
@@ -86,19 +87,26 @@ async function measure(
   }
 }
 
-/** Size of the span's file, and what an engine with it says of its other buffers. */
+/** Size of the span's file, and what llama.cpp logs of its other buffers when it loads it. */
 async function heldBytes(
   model: ModelFile,
   span: { start: number; end: number },
   folder: string
 ): Promise<number> {
-  const files = await writeSpan(model, span, folder)
-  const sizes = await Promise.all(files.files.map(async (file) => (await stat(file)).size))
-  const engine = new LlamaEngine({ ...files, context: CONTEXT, sequences: 8, threads: 1, gpuLayers: 0 })
-  await engine.start()
-  const { kv, compute } = await engine.memory()
-  await engine.stop()
-  return sizes.reduce((sum, size) => sum + size, 0) + kv + compute
+  const { files } = await writeSpan(model, span, folder)
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size))
+  const path = join(folder, 'load.log')
+  const log = await open(path, 'w')
+  const loader = join(import.meta.dirname, 'load.ts')
+  const child = spawn(process.execPath, [loader, String(CONTEXT), ...files], {
+    stdio: ['ignore', 'ignore', log.fd]
+  })
+  await once(child, 'exit')
+  await log.close()
+  const lines = (await readFile(path, 'utf8')).matchAll(/(?:KV|compute) buffer size = +([\d.]+) MiB/g)
+  const buffers = [...lines].reduce((sum, [, size]) => sum + Number(size) * MIB, 0)
+  if (buffers === 0) throw new Error(`llama.cpp logged no buffers: see ${path}`)
+  return sizes.reduce((sum, size) => sum + size, 0) + buffers
 }
 
 /** Of a process and its children: private memory, and pages of files (the most that one of them has). */

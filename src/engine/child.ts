@@ -12,8 +12,6 @@ const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1
 /** Lines of llama.cpp's log that are kept to explain a death. */
 const LOG_LINES = 40
 
-const MIB = 1024 * 1024
-
 interface Pending {
   resolve(message: Message): void
   reject(error: Error): void
@@ -26,8 +24,6 @@ export class EngineChild {
   readonly #channel: Channel
   readonly #pending = new Map<number, Pending>()
   readonly #log: string[] = []
-  /** What llama.cpp says it has allocated, in bytes. */
-  readonly buffers = { weights: 0, kv: 0, compute: 0 }
   /** Why the process is gone. */
   #gone: string | undefined
   #nextId = 1
@@ -55,25 +51,13 @@ export class EngineChild {
       if (id !== undefined) this.#settle(id, message)
     })
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      const lines = text.split('\n').filter((line) => line !== '')
-      for (const line of lines) this.#countBuffer(line)
-      this.#log.push(...lines)
+      this.#log.push(...text.split('\n').filter((line) => line !== ''))
       this.#log.splice(0, this.#log.length - LOG_LINES)
     })
   }
 
   get pid(): number | undefined {
     return this.#process.pid
-  }
-
-  /** Such as "llama_kv_cache:        CPU KV buffer size =   160.00 MiB": the only place where it is told. */
-  #countBuffer(line: string): void {
-    const [, kind, size] = /(model|KV|compute) buffer size = +([\d.]+) MiB/.exec(line) ?? []
-    if (kind === undefined) return
-    const name = ({ model: 'weights', KV: 'kv', compute: 'compute' } as const)[
-      kind as 'model' | 'KV' | 'compute'
-    ]
-    this.buffers[name] += Number(size) * MIB
   }
 
   #explain(code: number | null, signal: NodeJS.Signals | null): string {

@@ -60,16 +60,6 @@ export interface DeviceInfo {
   readonly memoryTotal: number
 }
 
-/** All in bytes. */
-export interface EngineMemory {
-  /** Of the engine's process. */
-  readonly resident: number
-  /** What llama.cpp has allocated: weights, KV cache, and buffers for computing. */
-  readonly weights: number
-  readonly kv: number
-  readonly compute: number
-}
-
 /** What a loaded engine is. All counts are of this span, not of the whole model. */
 export interface EngineDescription {
   readonly process: number
@@ -210,5 +200,6 @@ export interface Engine extends Startable {
   /** The bytes of each token (one character may be spread over several tokens), and whether it ends the answer. */
   pieces(tokens: Int32Array, options?: { special?: boolean }): Promise<{ bytes: Uint8Array; end: boolean }[]>
   devices(): Promise<DeviceInfo[]>
-  memory(): Promise<EngineMemory>
+  /** Resident memory of the engine's process in bytes. */
+  memory(): Promise<number>
 }

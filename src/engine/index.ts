@@ -19,7 +19,6 @@ export type {
   Engine,
   EngineDescription,
   EngineInit,
-  EngineMemory,
   GroupResult,
   KvType,
   LoadOptions,

