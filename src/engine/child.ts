@@ -4,14 +4,12 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { Channel, type Message } from './channel.ts'
 import { EngineError } from './errors.ts'
+import { LogFile } from './log-file.ts'
 import type { ErrorHead, Request } from './messages.ts'
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
 /** Messages die young: a larger nursery is memory that the model could have. */
 const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1']
-/** Lines of llama.cpp's log that are kept to explain a death. */
-const LOG_LINES = 40
-
 interface Pending {
   resolve(message: Message): void
   reject(error: Error): void
@@ -23,7 +21,9 @@ export class EngineChild {
   readonly #process: ChildProcess
   readonly #channel: Channel
   readonly #pending = new Map<number, Pending>()
-  readonly #log: string[] = []
+  readonly #log = new LogFile()
+  /** The log's end, once the process is gone. */
+  #lastLines: string[] | undefined
   /** Why the process is gone. */
   #gone: string | undefined
   #nextId = 1
@@ -31,15 +31,16 @@ export class EngineChild {
   /** Throws an EngineError where the system has no room for another process. */
   constructor(onProgress: (fraction: number) => void) {
     this.#process = spawn(process.execPath, [...FLAGS, WORKER], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe']
+      stdio: ['ignore', 'ignore', this.#log.descriptor, 'pipe']
     })
     this.exited = new Promise((resolve) => {
-      // 'close' comes after the last of stderr, 'exit' may not
       this.#process.once('close', (code, signal) => resolve(this.#explain(code, signal)))
       this.#process.once('error', (error) => resolve(error.message))
     })
     void this.exited.then((reason) => {
       this.#gone = reason
+      this.#lastLines = this.#log.tail()
+      this.#log.close()
       for (const id of this.#pending.keys()) this.#reject(id, deathBy(reason))
     })
     const socket = this.#process.stdio?.[3] as Socket | undefined
@@ -49,10 +50,6 @@ export class EngineChild {
       const { id, progress } = message.head as { id?: number; progress?: number }
       if (progress !== undefined) onProgress(progress)
       if (id !== undefined) this.#settle(id, message)
-    })
-    this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#log.push(...text.split('\n').filter((line) => line !== ''))
-      this.#log.splice(0, this.#log.length - LOG_LINES)
     })
   }
 
@@ -69,7 +66,8 @@ export class EngineChild {
   /** The lines of the log that speak of errors, at most three. */
   errorLog(): string {
     const telling = /error|fail|assert|abort|unknown|invalid|missing/i
-    return this.#log
+    const lines = this.#lastLines ?? this.#log.tail()
+    return lines
       .filter((line) => telling.test(line))
       .slice(-3)
       .join(' / ')
