@@ -12,7 +12,7 @@ const CONNECT_ATTEMPTS = 100
 const CONNECT_PAUSE_MS = 100
 
 interface RpcInit {
-  /** Where `rpc-server` and `llama-bench` lie, both built with GGML_RPC. */
+  /** Where `ggml-rpc-server` and `llama-bench` of llama.cpp v0.5.0 lie, both built with GGML_RPC. */
   readonly folder: string
   readonly model: string
   readonly threads: number
@@ -34,7 +34,7 @@ export async function measureRpc({
     for (const endpoint of endpoints) {
       const port = endpoint.split(':')[1] as string
       const flags = ['-H', '127.0.0.1', '-p', port, '-t', String(threads)]
-      servers.push(spawn(join(folder, 'rpc-server'), flags, { stdio: 'ignore' }))
+      servers.push(spawn(join(folder, 'ggml-rpc-server'), flags, { stdio: 'ignore' }))
       await listening(Number(port))
     }
     const measure = async (flags: readonly string[]): Promise<number> => {
@@ -67,5 +67,5 @@ async function listening(port: number): Promise<void> {
       socket.destroy()
     }
   }
-  throw new Error(`rpc-server does not listen on port ${port}`)
+  throw new Error(`ggml-rpc-server does not listen on port ${port}`)
 }
