@@ -1,0 +1,81 @@
+/** Every command of the README, through npm as written there. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const ROOT = resolve(import.meta.dirname, '..')
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+const commands = [...readme.matchAll(/```sh\n([^`]+)```/g)].flatMap((block) =>
+  (block[1] as string).trim().split('\n')
+)
+const [up = '', secondUp = ''] = commands.filter((command) => command.includes(' up '))
+const run = commands.find((command) => command.includes(' run models')) ?? ''
+const certify = commands.find((command) => command.includes(' certify ')) ?? ''
+
+const children: ChildProcess[] = []
+let folder: string
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shoal-readme-'))
+})
+
+afterAll(async () => {
+  await Promise.all(
+    children.map(async (child) => {
+      const gone = once(child, 'exit')
+      process.kill(-(child.pid as number), 'SIGTERM') // npm and what it runs: a group of our own
+      await gone
+    })
+  )
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** As a shell would run it, in a group of its own; folders in /tmp become this test's. */
+function start(command: string): ChildProcess {
+  const line = command.replace('/tmp/', `${folder}/`)
+  return spawn(line, { cwd: ROOT, shell: true, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+async function outputOf(command: string): Promise<string> {
+  const child = start(command)
+  const exit = once(child, 'exit')
+  const output = await text(child.stdout as NodeJS.ReadableStream)
+  const [code] = (await exit) as [number | null]
+  expect(code).toBe(0)
+  return output
+}
+
+async function addressOf(command: string): Promise<string> {
+  const child = start(command)
+  children.push(child)
+  for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
+    if (line.startsWith('address ')) return line.slice('address '.length)
+  }
+  throw new Error(`${command} printed no address`)
+}
+
+test('the README has no command but those that are run here, and npm ci and npm test', () => {
+  expect(commands).toEqual(['npm ci && npm run demo', 'npm ci && npm test', up, secondUp, run, certify])
+})
+
+test('the demo, and its help', async () => {
+  const command = /`(npm run demo -- --once)`/.exec(readme)?.[1] as string
+  expect(await outputOf(command)).toMatch(/Once upon a time[\s\S]+tokens per second/)
+  expect(await outputOf('npm run demo -- --help')).toContain('--model <file>')
+})
+
+test('two nodes by hand, and a question to them', async () => {
+  const addresses = [await addressOf(up), await addressOf(secondUp)]
+  const command = addresses.reduce((line, address) => line.replace('ADDRESS', address), run)
+  expect(await outputOf(command)).toContain('Once upon a time')
+})
+
+test('certification of the embedded model', async () => {
+  expect(await outputOf(certify)).toMatch(/bit-equal/)
+})
