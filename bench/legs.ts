@@ -1,6 +1,7 @@
 /** The parts of a hop, each measured alone: the process leg, and the wire leg over libp2p. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { LlamaEngine } from '../src/engine/index.ts'
 import { openModel, writeSpan } from '../src/models/index.ts'
@@ -35,8 +36,11 @@ export async function measureProcessLeg(path: string, folder: string): Promise<n
   }
 }
 
-/** Milliseconds that a frame of one row takes to another process: half of its way there and back. */
-export async function measureWireLeg(width: number): Promise<number> {
+/**
+ * What a frame of one row takes to another process: milliseconds (half of its way there and back), and bytes that
+ * the socket was given for it, encrypted and multiplexed.
+ */
+export async function measureWireLeg(width: number): Promise<{ ms: number; bytes: number }> {
   const host = createHost({ identity: { ephemeral: true }, listen: ['/ip4/127.0.0.1/tcp/0'] })
   const echo = fork(join(import.meta.dirname, 'echo.ts'))
   try {
@@ -55,6 +59,12 @@ export async function measureWireLeg(width: number): Promise<number> {
     const [{ peer, addresses }] = (await ready) as [{ peer: string; addresses: string[] }]
     const data = await host.openData(peer, addresses, new Uint8Array(16))
     const legs: number[] = []
+    const sizes: number[] = []
+    const write = Socket.prototype.write as (chunk: Uint8Array) => boolean
+    Socket.prototype.write = function (this: Socket, chunk: Uint8Array): boolean {
+      sizes.push(chunk.byteLength)
+      return write.call(this, chunk)
+    }
     for (let position = 0; position < ROUNDS; position++) {
       const payload = new Uint8Array(width * 4)
       const tokens = Int32Array.of(1)
@@ -67,7 +77,8 @@ export async function measureWireLeg(width: number): Promise<number> {
       await returned
       if (position >= WARM_UP) legs.push((performance.now() - start) / 2)
     }
-    return median(legs)
+    Socket.prototype.write = write as Socket['write']
+    return { ms: median(legs), bytes: median(sizes) }
   } finally {
     echo.kill()
     await host.stop()
