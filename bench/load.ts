@@ -10,6 +10,7 @@ const init = {
   threads: 1,
   maxRows: 512,
   maxOutputs: 16,
+  kvUnified: true,
   kvTypeK: 'f16',
   kvTypeV: 'f16',
   flashAttention: true,

@@ -16,7 +16,7 @@ interface Pending {
 }
 
 export class EngineChild {
-  /** Resolves with the reason when the process is gone, whoever ended it. */
+  /** Resolves with the reason when the process is gone, whoever ended it, or was abandoned. */
   readonly exited: Promise<string>
   readonly #process: ChildProcess
   readonly #channel: Channel
@@ -27,6 +27,7 @@ export class EngineChild {
   /** Why the process is gone. */
   #gone: string | undefined
   #nextId = 1
+  #abandoned: (reason: string) => void = () => {}
 
   /** Throws an EngineError where the system has no room for another process. */
   constructor(onProgress: (fraction: number) => void) {
@@ -36,6 +37,7 @@ export class EngineChild {
     this.exited = new Promise((resolve) => {
       this.#process.once('close', (code, signal) => resolve(this.#explain(code, signal)))
       this.#process.once('error', (error) => resolve(error.message))
+      this.#abandoned = resolve
     })
     void this.exited.then((reason) => {
       this.#gone = reason
@@ -97,6 +99,12 @@ export class EngineChild {
     const { error } = message.head as { error?: ErrorHead }
     if (error === undefined) pending?.resolve(message)
     else pending?.reject(new EngineError(error.code, error.message))
+  }
+
+  /** Ends a process that hangs, without waiting for it: one that a driver holds may take its time to go. */
+  abandon(reason: string): void {
+    this.#process.kill('SIGKILL')
+    this.#abandoned(reason)
   }
 
   async kill(): Promise<void> {

@@ -32,10 +32,19 @@ export interface EngineInit {
   readonly sequences: number
   /** Most rows in one batch, and so in one pass of the graph. Default 512. */
   readonly maxRows?: number
-  /** Most rows with logits in one batch: each costs `vocabulary * 4` bytes of buffers. Default 16. */
+  /**
+   * Most rows with logits in one batch: each costs `vocabulary * 4` bytes of buffers. Default: one for each
+   * sequence, since all of them may decode in one step and llama.cpp has buffers for that anyway, but at least 16
+   * (a draft's rows).
+   */
   readonly maxOutputs?: number
   /** Threads per batch; more than there are free cores is far slower (ggml's threads spin). */
   readonly threads: number
+  /**
+   * Default true: all sequences share the cells. False gives each `context / sequences` cells of its own, and
+   * llama.cpp then cuts and reorders batches: only for measuring whole models that decode a row per sequence.
+   */
+  readonly kvUnified?: boolean
   readonly kvTypeK?: KvType
   readonly kvTypeV?: KvType
   /** Default true. Without it, numbers that are none in a restored state reach the answers of all sequences. */
@@ -176,6 +185,11 @@ export interface Engine extends Startable {
   start(options?: LoadOptions): Promise<void>
   /** Throws before `start` has resolved. */
   readonly description: EngineDescription
+  /**
+   * For an engine that hangs: ends it as if it had died, for that reason. All calls under way reject with `DIED`,
+   * and it is restarted as after any death. Nothing happens while it is dead already.
+   */
+  restart(reason: string): void
   /** Called each time when the engine dies and when it is back, empty. Returns the unsubscribe function. */
   onStateChange(listener: (state: 'died' | 'restarted', detail: string) => void): () => void
 

@@ -165,6 +165,32 @@ describe('a killed process', () => {
     expect(states).toEqual(['died'])
   })
 
+  test('is what becomes of one that hangs, when a restart is asked for', async () => {
+    const engine = await startEngine()
+    const states: string[] = []
+    const restarted = Promise.withResolvers<void>()
+    engine.onStateChange((state, detail) => {
+      states.push(`${state}: ${detail}`)
+      if (state === 'restarted') restarted.resolve()
+    })
+    const { process: pid } = engine.description
+    process.kill(pid, 'SIGSTOP')
+    const pending = engine.run([ROWS])
+    engine.restart('it did not answer')
+    engine.restart('asked for twice')
+    await expect(pending).rejects.toMatchObject({
+      code: 'DIED',
+      message: expect.stringMatching(/it did not answer$/)
+    })
+    await restarted.promise
+    expect(states).toEqual(['died: it did not answer', 'restarted: after 100 ms'])
+    expect(await runOne(engine, ROWS)).toHaveLength(1024)
+    await engine.stop()
+    engine.restart('it is stopped')
+    expect(states).toHaveLength(2)
+    expect(isAlive(pid)).toBe(false)
+  })
+
   test('ends by itself when its parent is gone', async () => {
     const worker = fileURLToPath(new URL('./worker.ts', import.meta.url))
     const child = spawn(process.execPath, [worker], { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })

@@ -243,6 +243,41 @@ test.each([
   await other.stop()
 })
 
+test('caches of their own give sequences that decode together what a common one gives them', async () => {
+  const split = await startEngine({ context: 4 * CONTEXT, kvUnified: false })
+  const draws = async (of: LlamaEngine): Promise<Float32Array[]> => {
+    for (let sequence = 0; sequence < 4; sequence++) {
+      await of.drop(sequence)
+      await runOne(of, rows(sequence, 0, 3 + sequence, 'none'))
+    }
+    // Not all of them, and not in order: llama.cpp cuts such a batch.
+    const { groups } = await of.run([3, 0, 1].map((each) => rows(each, 3 + each, 1, 'logits-last')))
+    return groups.map(({ logits }) => logits as Float32Array)
+  }
+  try {
+    const expected = await draws(engine)
+    for (const [index, logits] of (await draws(split)).entries()) {
+      expect(largestDifference(logits, expected[index] as Float32Array)).toBeLessThan(BATCH_TOLERANCE)
+    }
+  } finally {
+    await split.stop()
+  }
+})
+
+test.each([
+  { sequences: 1, maxOutputs: 16 },
+  { sequences: 24, maxOutputs: 24 },
+  { sequences: 70, maxOutputs: 70 },
+  { sequences: 24, maxRows: 8, maxOutputs: 8 }
+])(
+  'all of $sequences sequences can draw in one batch, if it has as many rows',
+  async ({ maxOutputs, ...init }) => {
+    const other = await startEngine({ ...init, maxOutputs: undefined })
+    expect(other.description.maxOutputs).toBe(maxOutputs)
+    await other.stop()
+  }
+)
+
 test('a span that knows no ids restores a sequence all the same', async () => {
   const model = await openModel(DEMO)
   const { files } = await writeSpan(model, { start: 2, end: 4 }, folder)

@@ -25,6 +25,10 @@ const LONGEST_BACK_OFF_MS = 10_000
 /** An engine that lived this long died of something new: the back-off starts over. */
 const HEALTHY_MS = 60_000
 
+const DEFAULT_MAX_ROWS = 512
+/** See EngineInit.maxOutputs. */
+const LEAST_OUTPUTS = 16
+
 export class LlamaEngine implements Engine {
   readonly #init: EngineInit
   readonly #events = new EventEmitter<{ state: ['died' | 'restarted', string] }>()
@@ -140,6 +144,10 @@ export class LlamaEngine implements Engine {
     }, waitMs)
   }
 
+  restart(reason: string): void {
+    this.#child?.abandon(reason)
+  }
+
   onStateChange(listener: (state: 'died' | 'restarted', detail: string) => void): () => void {
     this.#events.on('state', listener)
     return () => this.#events.off('state', listener)
@@ -239,8 +247,10 @@ export class LlamaEngine implements Engine {
 }
 
 function withDefaults(init: EngineInit, head: boolean): LoadedInit {
-  const maxRows = init.maxRows ?? 512
+  const maxRows = init.maxRows ?? DEFAULT_MAX_ROWS
+  const maxOutputs = init.maxOutputs ?? Math.max(LEAST_OUTPUTS, init.sequences)
   return {
+    kvUnified: true,
     kvTypeK: 'f16',
     kvTypeV: 'f16',
     flashAttention: true,
@@ -250,6 +260,6 @@ function withDefaults(init: EngineInit, head: boolean): LoadedInit {
     ...init,
     maxRows,
     // Without a head outputs cost nothing (the vocabulary is a dummy), and every row asks for one.
-    maxOutputs: head ? Math.min(init.maxOutputs ?? 16, maxRows) : maxRows
+    maxOutputs: head ? Math.min(maxOutputs, maxRows) : maxRows
   }
 }

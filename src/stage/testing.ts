@@ -16,6 +16,7 @@ export class ArithmeticEngine implements Engine {
   readonly refusedTokens = new Set<number>()
   readonly #listeners = new Set<(state: 'died' | 'restarted', detail: string) => void>()
   #isDead = false
+  #death = Promise.withResolvers<never>()
   #gate: Promise<void> = Promise.resolve()
   #last: Promise<unknown> = Promise.resolve()
 
@@ -28,6 +29,7 @@ export class ArithmeticEngine implements Engine {
       ...limits
     }
     this.histories = Array.from({ length: this.description.sequences }, () => [])
+    this.#death.promise.catch(() => {})
   }
 
   /** Calls wait until the function that it returns is called. */
@@ -41,7 +43,7 @@ export class ArithmeticEngine implements Engine {
   #inTurn<T>(call: () => T): Promise<T> {
     const gate = this.#gate
     const result = this.#last
-      .then(() => gate)
+      .then(() => Promise.race([gate, this.#death.promise]))
       .then(() => {
         if (this.#isDead) throw new EngineError('DIED', 'the process is gone')
         return call()
@@ -103,13 +105,19 @@ export class ArithmeticEngine implements Engine {
   }
 
   /** Its process dies: all calls reject until it is back. */
-  die(): void {
+  die(reason = 'signal SIGKILL'): void {
     this.#isDead = true
-    for (const listener of this.#listeners) listener('died', 'signal SIGKILL')
+    this.#gate = Promise.resolve()
+    this.#death.reject(new EngineError('DIED', reason))
+    for (const listener of this.#listeners) listener('died', reason)
   }
 
-  restart(): void {
+  /** Dies if it has not yet, and is back at once. */
+  restart(reason?: string): void {
+    if (!this.#isDead) this.die(reason)
     this.#isDead = false
+    this.#death = Promise.withResolvers()
+    this.#death.promise.catch(() => {})
     this.description = { ...this.description, process: this.description.process + 1 }
     this.histories.forEach((_, sequence) => {
       this.histories[sequence] = []

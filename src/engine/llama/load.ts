@@ -70,7 +70,7 @@ export function loadContext(
     n_batch: init.maxRows,
     n_ubatch: init.maxRows, // one micro-batch per batch: the eval callback sees all rows, in order
     n_seq_max: init.sequences,
-    n_outputs_max: init.maxOutputs,
+    n_outputs_max: Math.max(init.maxOutputs, init.sequences), // it has buffers for each sequence, or aborts
     n_outputs_max_per_seq: 0,
     n_threads: init.threads,
     n_threads_batch: init.threads,
@@ -79,7 +79,7 @@ export function loadContext(
     type_k: KV_TYPES[init.kvTypeK],
     type_v: KV_TYPES[init.kvTypeV],
     swa_full: true, // else truncating far back silently gives wrong logits
-    kv_unified: true // rows stay in the order of the batch
+    kv_unified: init.kvUnified // rows stay in the order of the batch only if true
   }) as Pointer | null
   if (context === null) {
     throw new EngineError(
