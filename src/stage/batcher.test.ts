@@ -10,6 +10,7 @@ class RecordingLane implements Lane {
   readonly results: Computed[] = []
   readonly failures: { code: RefusalCode; message: string }[] = []
   readonly sequence: number
+  readonly owner = 'one'
   readonly leaveAfter: number | undefined
   #wanted = { rows: Number.POSITIVE_INFINITY, resolve: () => {} }
 
@@ -87,20 +88,16 @@ describe('one step', () => {
     expect(all.map(({ sampled }) => sampled)).toEqual(all.map(() => [nextToken([1])]))
   })
 
-  test('has a prompt in pieces, and decode rows of others beside each', async () => {
+  test('has a prompt in pieces', async () => {
     begin({ maxRows: 32 })
-    const [prompt, decoder] = lanes(2) as [RecordingLane, RecordingLane]
+    const [prompt] = lanes(1) as [RecordingLane]
     push(prompt, 0, 100)
-    for (let position = 0; position < 3; position++) {
-      push(decoder, position, 1)
-      await decoder.has(position + 1)
-    }
     await prompt.has(100)
-    expect(batches()).toEqual([{ 0: 32 }, { 0: 31, 1: 1 }, { 0: 31, 1: 1 }, { 0: 6, 1: 1 }])
+    expect(batches()).toEqual([{ 0: 32 }, { 0: 32 }, { 0: 32 }, { 0: 4 }])
     // Only the prompt's last piece draws, and from all of its ids.
     const ids = Array.from({ length: 100 }, (_, index) => index + 1)
     expect(prompt.sampled).toEqual([nextToken(ids)])
-    expect(prompt.results.map(({ rows }) => rows.position)).toEqual([0, 32, 63, 94])
+    expect(prompt.results.map(({ rows }) => rows.position)).toEqual([0, 32, 64, 96])
   })
 
   test('begins with those who were not in the last one', async () => {
@@ -156,7 +153,10 @@ describe('logits', () => {
     push(prompt, 0, 20)
     resume()
     await prompt.has(20)
-    expect(batches()).toEqual([{ 0: 1 }, { 0: 1, 1: 1, 2: 19 }, { 2: 1 }])
+    expect(first.sampled.length + second.sampled.length).toBe(3)
+    expect(prompt.sampled).toEqual([nextToken(Array.from({ length: 20 }, (_, index) => index + 1))])
+    const draws = engine.batches.map((groups) => groups.filter(({ output }) => output !== 'none').length)
+    expect(Math.max(...draws)).toBe(2)
   })
 
   test('are no matter where hidden states go on', async () => {

@@ -1,11 +1,13 @@
 /** One loop for all sessions of a stage: each step takes rows of everybody who waits and runs them together. */
-import type { Engine, GroupResult, Output, RowGroup } from '../engine/index.ts'
+import type { BatchResult, Engine, GroupResult, Output, RowGroup } from '../engine/index.ts'
 import { EngineError, type EngineErrorCode } from '../engine/index.ts'
 import type { RefusalCode } from '../net/index.ts'
+import { StepCost, type StepRows } from './cost.ts'
 import { type Rows, splitRows } from './frames.ts'
-
-/** Frames up to this many rows are decoding (or a draft to verify), and go before prompts. */
-const DECODE_ROWS = 16
+import { Pace } from './pace.ts'
+import { isPrompt, Planner } from './plan.ts'
+import type { Queue, Step } from './take.ts'
+import { watch } from './watchdog.ts'
 
 export interface Computed {
   readonly rows: Rows
@@ -17,6 +19,8 @@ export interface Computed {
 /** A session as the batcher sees it. */
 export interface Lane {
   readonly sequence: number
+  /** The consumer's peer id: a stage's time is shared between consumers, not between their sessions. */
+  readonly owner: string
   /** The output a mid-chain stage gives, or undefined for the tail. */
   readonly leaveAfter: number | undefined
   computed(value: Computed): void
@@ -24,25 +28,26 @@ export interface Lane {
   failed(code: RefusalCode, message: string): void
 }
 
-interface Waiting {
-  readonly rows: Rows
-  readonly since: number
-}
-
-interface Queue {
-  waiting: Waiting[]
-  /** Reasons to leave the lane alone: see `hold`. */
-  holds: number
-}
-
 export class Batcher {
   readonly #engine: Engine
   /** In the order in which lanes are served. */
   readonly #queues = new Map<Lane, Queue>()
   #running = false
+  readonly #pace = new Pace<Lane>()
+  #cost = new StepCost()
+  #planner = new Planner(this.#cost, this.#pace)
+  /** Looks again when whoever is waited for must have come. */
+  #timer: NodeJS.Timeout | undefined
 
   constructor(engine: Engine) {
     this.#engine = engine
+  }
+
+  /** Milliseconds that the next step likely takes; 0 while nothing is known. */
+  get predictedMs(): number {
+    const decodeRows = Math.max(1, this.#pace.decoding(performance.now()))
+    const prompts = this.#queues.values().some(({ waiting }) => waiting[0]?.isPrompt === true)
+    return this.#cost.predict(decodeRows + (prompts ? this.#cost.promptRowsBeside(decodeRows) : 0))
   }
 
   add(lane: Lane): void {
@@ -51,6 +56,8 @@ export class Batcher {
 
   remove(lane: Lane): void {
     this.#queues.delete(lane)
+    this.#pace.forget(lane)
+    if (!this.#queues.keys().some(({ owner }) => owner === lane.owner)) this.#planner.forget(lane.owner)
   }
 
   /** Rows of a lane that wait, for back-pressure. */
@@ -59,7 +66,13 @@ export class Batcher {
   }
 
   push(lane: Lane, rows: Rows): void {
-    this.#queues.get(lane)?.waiting.push({ rows, since: performance.now() })
+    const queue = this.#queues.get(lane)
+    if (queue === undefined) return
+    const since = performance.now()
+    const waiting = { rows, since, isPrompt: isPrompt(rows) }
+    if (waiting.isPrompt) this.#pace.forget(lane)
+    else this.#pace.came(lane, since)
+    queue.waiting.push(waiting)
     void this.#run()
   }
 
@@ -108,53 +121,34 @@ export class Batcher {
   async #run(): Promise<void> {
     if (this.#running) return
     this.#running = true
+    clearTimeout(this.#timer)
     try {
-      for (let batch = this.#next(); batch.size > 0; batch = this.#next()) await this.#compute(batch)
+      for (;;) {
+        const step = this.#planner.next(this.#queues, this.#engine.description, performance.now())
+        if (typeof step === 'number') this.#timer = setTimeout(() => void this.#run(), step)
+        if (step === undefined || typeof step === 'number') return
+        await this.#compute(step)
+      }
     } finally {
       this.#running = false
     }
   }
 
-  /** Short frames of all lanes first, then prompts, up to the engine's rows and logits. */
-  #next(): Map<Lane, Waiting> {
-    const { maxRows, maxOutputs } = this.#engine.description
-    const batch = new Map<Lane, Waiting>()
-    let rowsLeft = maxRows
-    let outputsLeft = maxOutputs
-    const ready = [...this.#queues].filter(([, { waiting, holds }]) => waiting.length > 0 && holds === 0)
-    const isShort = ([, { waiting }]: [Lane, Queue]): boolean =>
-      (waiting[0] as Waiting).rows.tokens.length <= DECODE_ROWS
-    const ordered = [...ready.filter(isShort), ...ready.filter((entry) => !isShort(entry))]
-    for (const [lane, queue] of ordered) {
-      const { rows, since } = queue.waiting[0] as Waiting
-      const count = Math.min(
-        rowsLeft,
-        lane.leaveAfter === undefined ? rowsWithin(rows, outputsLeft) : rowsLeft
-      )
-      if (count === 0) continue
-      const [now, later] = splitRows(rows, count)
-      if (later === undefined) queue.waiting.shift()
-      else queue.waiting[0] = { rows: later, since }
-      batch.set(lane, { rows: now, since })
-      rowsLeft -= now.tokens.length
-      if (lane.leaveAfter === undefined) outputsLeft -= outputsOf(now)
-      // The next step begins with others: whoever was served goes to the end of the line.
-      this.#queues.delete(lane)
-      this.#queues.set(lane, queue)
-    }
-    return batch
-  }
-
-  async #compute(batch: Map<Lane, Waiting>): Promise<void> {
+  async #compute(step: Step): Promise<void> {
+    const entries = [...step]
+    const rows = rowsOf(step)
     const started = performance.now()
-    const entries = [...batch]
     try {
-      const { groups, computeMs } = await this.#engine.run(
-        entries.map(([lane, { rows }]) => groupOf(lane, rows))
+      const { groups, computeMs } = await this.#watched(
+        entries.map(([lane, { rows }]) => groupOf(lane, rows)),
+        rows
       )
+      const ended = performance.now()
+      this.#cost.measured(rows, ended - started)
       for (const [index, [lane, { rows, since }]] of entries.entries()) {
         const result = groups[index] as GroupResult
         if (result.error === undefined) {
+          if (rows.sample !== 'none') this.#pace.left(lane, ended)
           this.#deliver(lane, { rows, result, queueMs: started - since, computeMs })
         } else {
           lane.failed(codeOf(result.error), result.error.message)
@@ -164,11 +158,37 @@ export class Batcher {
       // The engine refused or lost the whole batch: nobody's rows are in the cache.
       if (codeOf(error) === 'input' && entries.length > 1) {
         // Somebody's rows are not ones that it takes: nobody else's session ends for that.
-        for (const entry of entries) if (this.#queues.has(entry[0])) await this.#compute(new Map([entry]))
+        for (const entry of entries) {
+          if (this.#queues.has(entry[0])) await this.#compute(new Map([entry]))
+        }
         return
       }
+      if (error instanceof EngineError && error.code === 'DIED') this.#forgetCosts()
       for (const [lane] of entries) lane.failed(codeOf(error), messageOf(error))
     }
+  }
+
+  /** An engine that does not answer is given up: its process is killed, and its successor starts empty. */
+  async #watched(groups: readonly RowGroup[], rows: StepRows): Promise<BatchResult> {
+    const deadlineMs = this.#cost.deadlineMs(rows)
+    const answered = watch(deadlineMs, (waitedMs) => {
+      const count = rows.decodeRows + rows.promptRows
+      this.#engine.restart(
+        `it hangs: a batch of ${count} rows took over ${Math.round(waitedMs)} ms, ` +
+          `${Math.round(this.#cost.predict(count))} were expected`
+      )
+    })
+    try {
+      return await this.#engine.run(groups)
+    } finally {
+      answered()
+    }
+  }
+
+  /** A new process is cold, and may be slow for a reason of its own. */
+  #forgetCosts(): void {
+    this.#cost = new StepCost()
+    this.#planner = new Planner(this.#cost, this.#pace)
   }
 
   #deliver(lane: Lane, computed: Computed): void {
@@ -179,6 +199,17 @@ export class Batcher {
       lane.failed('engine', messageOf(error))
     }
   }
+}
+
+function rowsOf(step: Step): StepRows {
+  const rows = { decodeRows: 0, promptRows: 0 }
+  for (const {
+    rows: { tokens },
+    isPrompt
+  } of step.values()) {
+    rows[isPrompt ? 'promptRows' : 'decodeRows'] += tokens.length
+  }
+  return rows
 }
 
 function groupOf(lane: Lane, rows: Rows): RowGroup {
@@ -194,17 +225,6 @@ function groupOf(lane: Lane, rows: Rows): RowGroup {
 function outputOf(lane: Lane, rows: Rows): Output {
   if (lane.leaveAfter !== undefined) return 'hidden'
   return rows.sample === 'none' ? 'none' : `sample-${rows.sample}`
-}
-
-function outputsOf(rows: Rows): number {
-  if (rows.sample === 'none') return 0
-  return rows.sample === 'all' ? rows.tokens.length : 1
-}
-
-/** How many of the first rows need no more than `outputs` logits. */
-function rowsWithin({ tokens, sample }: Rows, outputs: number): number {
-  if (sample === 'all') return Math.min(tokens.length, outputs)
-  return sample === 'last' && outputs === 0 ? tokens.length - 1 : tokens.length
 }
 
 const CODES: Partial<Record<EngineErrorCode, RefusalCode>> = { KV_FULL: 'full', INPUT: 'input' }

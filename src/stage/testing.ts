@@ -14,6 +14,8 @@ export class ArithmeticEngine implements Engine {
   readonly failing = new Map<number, EngineError>()
   /** Ids that make the whole batch be refused, as the real engine does with ids outside of its vocabulary. */
   readonly refusedTokens = new Set<number>()
+  /** Milliseconds that a batch takes. */
+  duration: (rows: number) => number = () => 0
   readonly #listeners = new Set<(state: 'died' | 'restarted', detail: string) => void>()
   #isDead = false
   #death = Promise.withResolvers<never>()
@@ -42,8 +44,9 @@ export class ArithmeticEngine implements Engine {
   /** One call after the other, as the contract says. */
   #inTurn<T>(call: () => T): Promise<T> {
     const gate = this.#gate
+    const death = this.#death.promise
     const result = this.#last
-      .then(() => Promise.race([gate, this.#death.promise]))
+      .then(() => Promise.race([death, gate]))
       .then(() => {
         if (this.#isDead) throw new EngineError('DIED', 'the process is gone')
         return call()
@@ -53,6 +56,12 @@ export class ArithmeticEngine implements Engine {
   }
 
   run(groups: readonly RowGroup[]): Promise<BatchResult> {
+    const ms = this.duration(groups.reduce((rows, { tokens }) => rows + tokens.length, 0))
+    if (ms > 0) {
+      const death = this.#death.promise
+      const slept = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+      this.#last = this.#last.then(() => Promise.race([slept(), death])).catch(() => {})
+    }
     return this.#inTurn(() => {
       this.batches.push(groups)
       if (groups.some(({ tokens }) => tokens.some((token) => this.refusedTokens.has(token)))) {

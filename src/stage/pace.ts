@@ -1,0 +1,85 @@
+/**
+ * When decoding sessions come back: a row of theirs leaves, passes the other stages and the consumer, and the next
+ * one comes. That nobody waits this instant does not mean that nobody decodes.
+ */
+
+/** A session that has not come back after so many of its rounds, and so many milliseconds, decodes no more. */
+const ROUNDS = 4
+const LEAST_WINDOW_MS = 1_000
+/** Away for longer is no round: its reader thought about the next question. */
+const LONGEST_ROUND_MS = 10_000
+/** Weight of the last round. */
+const WEIGHT = 1 / 4
+
+interface Round {
+  /** Milliseconds from a row's leaving to the next one's coming, and how much they differ from that. */
+  mean: number | undefined
+  deviation: number
+  /** When its last row left; undefined while it has one here. */
+  left: number | undefined
+  lastSeen: number
+}
+
+export class Pace<Session> {
+  readonly #rounds = new Map<Session, Round>()
+
+  /** A decode row came. */
+  came(session: Session, now: number): void {
+    const round = this.#rounds.get(session)
+    if (round === undefined) {
+      this.#rounds.set(session, { mean: undefined, deviation: 0, left: undefined, lastSeen: now })
+      return
+    }
+    const { left, mean } = round
+    round.left = undefined
+    round.lastSeen = now
+    if (left === undefined || now - left > LONGEST_ROUND_MS) return
+    const away = now - left
+    if (mean === undefined) {
+      round.mean = away
+      round.deviation = away / 2
+    } else {
+      round.deviation += (Math.abs(away - mean) - round.deviation) * WEIGHT
+      round.mean = mean + (away - mean) * WEIGHT
+    }
+  }
+
+  /** Its row was computed, and another is expected. */
+  left(session: Session, now: number): void {
+    const round = this.#rounds.get(session)
+    if (round === undefined) {
+      this.#rounds.set(session, { mean: undefined, deviation: 0, left: now, lastSeen: now })
+    } else {
+      round.left = now
+      round.lastSeen = now
+    }
+  }
+
+  /** It does not decode now. */
+  forget(session: Session): void {
+    this.#rounds.delete(session)
+  }
+
+  /** How many sessions have decoded lately. */
+  decoding(now: number): number {
+    let count = 0
+    for (const { mean = 0, lastSeen } of this.#rounds.values()) {
+      if (now - lastSeen <= Math.max(LEAST_WINDOW_MS, ROUNDS * mean)) count += 1
+    }
+    return count
+  }
+
+  /**
+   * Milliseconds until the next session is back, as far as rounds are alike to within `tolerance`: 0 for one that
+   * is late by no more than that; Infinity if none can be foretold.
+   */
+  dueMs(now: number, tolerance: number): number {
+    let due = Number.POSITIVE_INFINITY
+    for (const { mean, deviation, left } of this.#rounds.values()) {
+      if (mean === undefined || left === undefined || deviation > tolerance) continue
+      const until = left + mean - now
+      if (until >= -tolerance) due = Math.min(due, Math.max(0, until))
+    }
+    return due
+  }
+}
