@@ -38,7 +38,7 @@ export async function startProvider(init: {
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return
       const gone = once(child, 'exit')
-      child.kill('SIGTERM')
+      if (child.connected) child.disconnect() // at once: SIGTERM would wait for sessions that a failed bench has left
       await gone
     }
   }
