@@ -14,7 +14,7 @@ host.serve({
   data: async (ticket, stream) => {
     back = await host.openData(peer, addresses, ticket)
     stream.start({ width, maxRows: 1 }, { receive: (frame) => void back?.send(frame), end: () => {} })
-    return true
+    return { epoch: 0, length: 0, maxRows: 1 }
   }
 })
 await host.start()

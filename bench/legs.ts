@@ -50,7 +50,7 @@ export async function measureWireLeg(width: number): Promise<{ ms: number; bytes
       control: (stream) => void stream.close(),
       data: (_ticket, stream) => {
         stream.start({ width, maxRows: 1 }, { receive: () => back?.(), end: () => {} })
-        return true
+        return { epoch: 0, length: 0, maxRows: 1 }
       }
     })
     await host.start()

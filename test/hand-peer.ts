@@ -50,7 +50,7 @@ export class HandPeer {
       control: (stream) => stream.abort(new Error('no stage here')),
       data: (_, stream) => {
         stream.start(LIMITS, { receive: (frame) => this.frames.push(frame), end: () => {} })
-        return true
+        return { epoch: 0, length: 0, maxRows: LIMITS.maxRows }
       }
     })
   }

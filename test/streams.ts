@@ -1,5 +1,6 @@
 /** Streams in memory, with the test at their other end. */
 import type {
+  Accepted,
   ControlMessage,
   ControlStream,
   DataReceiver,
@@ -50,6 +51,7 @@ export class FakeControl implements ControlStream {
 /** Takes so many frames as it has `room`, and the next one only at `drain`. */
 export class FakeData implements DataSender {
   readonly peer = 'peer'
+  accepted: Accepted = { epoch: 0, length: 0, maxRows: 512 }
   readonly bytesSent = 0
   readonly frames: Frame[] = []
   readonly #ended = Promise.withResolvers<Error | undefined>()

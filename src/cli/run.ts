@@ -4,10 +4,13 @@ import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
 import { ChatText, openModel } from '../models/index.ts'
 import { Node } from '../node/index.ts'
-import { defaultSampler, openSession, type Session } from '../session/index.ts'
-import { type ChainHop, discover, findChain } from '../swarm/index.ts'
+import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
+import { type ChainHop, Directory, findChain } from '../swarm/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer } from './options.ts'
+
+/** Positions reserved for the answer in the beginning; more are asked for on the way. */
+const FIRST_STRETCH = 512
 
 interface RunOptions {
   readonly peer: string[]
@@ -18,6 +21,7 @@ interface RunOptions {
   readonly minP: number
   readonly seed: number
   readonly system?: string
+  readonly wait: number
   readonly verbose?: boolean
   readonly json?: boolean
 }
@@ -49,6 +53,7 @@ export function runCommand(): Command {
     .option('--min-p <number>', "leave out tokens below p times the most likely one's", decimal(0, 1), 0)
     .option('--seed <number>', 'the same seed draws the same answer', integer(0, 2 ** 32 - 1), 0)
     .option('--system <text>', 'a system message')
+    .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
     .option('--verbose', 'print the chain and its timings')
     .option('--json', 'print one JSON object instead of text')
     .action(run)
@@ -66,20 +71,26 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
     const chat = new ChatText(model)
     const node = new Node({ dataDir: tmpdir(), listen: [], peers: [], ephemeral: true })
     await withStarted([chat, node], signal, async () => {
-      const stages = await discover(node.host, options.peer, {
-        signal,
-        onUnreachable: (peer, error) => console.error(`warning: ${peer}: ${error.message}`)
-      })
-      const chain = findChain(stages, model.id)
+      let warn = (peer: string, error: Error): void => console.error(`warning: ${peer}: ${error.message}`)
+      const onUnreachable = (peer: string, error: Error): void => warn(peer, error)
+      const directory = new Directory(node, { addresses: options.peer, onUnreachable })
+      await directory.refresh(signal)
+      warn = () => {} // who is missing later is told by what happens to the chain
+      const chain = findChain(directory.stages, model.id)
       const system =
         options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
       const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
       const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
       const sampler = defaultSampler(options)
-      const session = await openSession(node, { chain, sampler, reserve: tokens.length + maxTokens, signal })
-      const request = { tokens, maxTokens, signal, stream: !options.json }
+      const reserve = Math.min(tokens.length + maxTokens, tokens.length + FIRST_STRETCH)
+      const waitMs = options.wait * 1000
+      const session = await openSession(
+        { host: node.host, relays: node.relays, directory },
+        { chain, sampler, reserve, waitMs, signal, onEvent: note }
+      )
+      const request = { tokens, maxTokens, signal, waitMs, stream: !options.json }
       const measured = await answer(session, chat, request).finally(() => session.close())
-      const report = { ...measured, hops: hopsOf(session, chain) }
+      const report = { ...measured, hops: hopsOf(session) }
       if (options.json) console.log(JSON.stringify(report))
       else if (options.verbose) printTable(report)
     })
@@ -88,6 +99,23 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
     process.exitCode = INTERRUPTED
   } finally {
     await model.close()
+  }
+}
+
+/** What happens to the chain, for whoever wonders why the text pauses. */
+function note(event: ChainEvent): void {
+  const place = ({ start, end, peer }: ChainHop): string => `blocks ${start}-${end} at ${shortPeer(peer)}`
+  switch (event.type) {
+    case 'lost':
+      return console.error(`\nnote: lost ${place(event.hop)}: ${event.reason}`)
+    case 'leaving':
+      return console.error(`\nnote: ${place(event.hop)} is leaving`)
+    case 'relayed':
+      return console.error(`\nnote: ${place(event.hop)} is reached through this machine now`)
+    case 'waiting':
+      return console.error(`note: waiting: ${event.reason}`)
+    case 'repaired':
+      return console.error(`note: going on with ${event.hops.map(place).join(', ')}`)
   }
 }
 
@@ -106,16 +134,16 @@ function longestAnswer(promptLength: number, maxTokens: number, chain: readonly 
 async function answer(
   session: Session,
   chat: ChatText,
-  request: { tokens: Int32Array; maxTokens: number; signal: AbortSignal; stream: boolean }
+  request: { tokens: Int32Array; maxTokens: number; signal: AbortSignal; waitMs: number; stream: boolean }
 ): Promise<Omit<RunReport, 'hops'>> {
-  const { tokens, maxTokens, signal, stream } = request
+  const { tokens, maxTokens, signal, waitMs, stream } = request
   const { endTokens } = chat
   const start = performance.now()
   let first = start
   let last = start
   let count = 0
   const drawn = async function* (): AsyncGenerator<number> {
-    for await (const token of session.generate(tokens, { maxTokens, endTokens, signal })) {
+    for await (const token of session.generate(tokens, { maxTokens, endTokens, waitMs, signal })) {
       last = performance.now()
       if (count++ === 0) first = last
       if (!endTokens.has(token)) yield token
@@ -135,9 +163,9 @@ async function answer(
   }
 }
 
-function hopsOf(session: Session, chain: readonly ChainHop[]): RunReport['hops'] {
+function hopsOf(session: Session): RunReport['hops'] {
   return session.figures.map(({ queueMs, computeMs, bytesOut }, index) => {
-    const { peer, start, end } = chain[index] as ChainHop
+    const { peer, start, end } = session.chain[index] as ChainHop
     const ms = round(queueMs + computeMs)
     return { node: shortPeer(peer), span: `${start}-${end}`, ms_per_token: ms, bytes_per_token: bytesOut }
   })

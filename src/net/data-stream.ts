@@ -3,15 +3,17 @@ import { type RawStream, rejected } from './raw-stream.ts'
 import type { DataReceiver, DataSender, Listener } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { encodeFrame, FrameDecoder } from './wire/frame.ts'
-import type { Frame, FrameLimits } from './wire/types.ts'
+import type { Accepted, Frame, FrameLimits } from './wire/types.ts'
 
 const SENT = Promise.resolve()
 
 export class RawDataSender implements DataSender {
+  readonly accepted: Accepted
   readonly #raw: RawStream
 
-  constructor(raw: RawStream) {
+  constructor(raw: RawStream, accepted: Accepted) {
     this.#raw = raw
+    this.accepted = accepted
   }
 
   get peer(): string {

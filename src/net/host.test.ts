@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createHost } from './host.ts'
 import type { ControlStream, DataReceiver, Handlers, Host, Listener } from './types.ts'
-import type { ControlMessage, Frame, Info } from './wire/types.ts'
+import type { Accepted, ControlMessage, Frame, Info } from './wire/types.ts'
 
 const WIDTH = 1_024
 const LIMITS = { width: WIDTH, maxRows: 4_096 }
@@ -43,6 +43,9 @@ function rows(count: number, position = 0): Frame {
   }
 }
 
+const ACCEPTED = { epoch: 3, length: 70_000, maxRows: 512 }
+const STATE = { epoch: 1, length: 9, computed: 8, receivedBytes: 2 ** 40, stepMicroseconds: 5 }
+
 let consumer: Host
 let provider: Host
 let handlers: Handlers
@@ -56,9 +59,9 @@ beforeEach(async () => {
     info: () => INFO,
     control: (stream) => controls.receive(stream),
     data: (ticket, stream) => {
-      if (Buffer.compare(ticket, TICKET) !== 0) return false
+      if (Buffer.compare(ticket, TICKET) !== 0) return undefined
       receivers.receive(stream)
-      return true
+      return ACCEPTED
     }
   }
   consumer = createHost({ identity: { ephemeral: true }, listen: [] })
@@ -161,12 +164,13 @@ describe('control streams', () => {
   test('carry messages both ways, in order', async () => {
     const { ours, theirs, heard } = await controlPair()
     theirs.start({
-      receive: (message) => message.type === 'ping' && theirs.send({ type: 'pong', nonce: message.nonce }),
+      receive: (message) =>
+        message.type === 'ping' && theirs.send({ type: 'pong', nonce: message.nonce, ...STATE }),
       end: () => {}
     })
     ours.start(heard)
     for (let nonce = 0; nonce < 100; nonce++) ours.send({ type: 'ping', nonce })
-    const expected = Array.from({ length: 100 }, (_, nonce) => ({ type: 'pong', nonce }))
+    const expected = Array.from({ length: 100 }, (_, nonce) => ({ type: 'pong', nonce, ...STATE }))
     expect(await heard.has(100)).toEqual(expected)
   })
 
@@ -260,11 +264,16 @@ describe('data streams', () => {
     expect(receivers.values).toEqual([])
   })
 
+  test('tell the sender what the receiver has', async () => {
+    const { sender } = await dataPair()
+    expect(sender.accepted).toEqual(ACCEPTED)
+  })
+
   test('may be accepted later', async () => {
-    const verdict = Promise.withResolvers<boolean>()
+    const verdict = Promise.withResolvers<Accepted>()
     handlers.data = () => verdict.promise
     const opening = consumer.openData(provider.peerId, provider.addresses, TICKET)
-    verdict.resolve(true)
+    verdict.resolve(ACCEPTED)
     expect((await opening).peer).toBe(provider.peerId)
   })
 

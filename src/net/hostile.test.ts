@@ -36,7 +36,7 @@ beforeEach(async () => {
     control: (stream) => stream.start(listener),
     data: (_, stream) => {
       stream.start({ width: 4, maxRows: 2 }, listener)
-      return true
+      return { epoch: 0, length: 0, maxRows: 2 }
     }
   })
   await host.start()

@@ -24,7 +24,7 @@ test('a frame is one write of at most 4 x width + 64 bytes, and nothing comes ba
     control: () => {},
     data: (_, stream) => {
       stream.start({ width: WIDTH, maxRows: 1 }, { receive: () => onFrame(), end: () => {} })
-      return true
+      return { epoch: 0, length: 0, maxRows: 1 }
     }
   })
   await Promise.all([receiver.start(), sender.start()])

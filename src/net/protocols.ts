@@ -7,9 +7,9 @@ import type { RawStream } from './raw-stream.ts'
 import type { DataSender, Handlers } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MessageDecoder, withLength } from './wire/length-prefix.ts'
-import { MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, TICKET_BYTES } from './wire/limits.ts'
+import { MAX_FRAME_BYTES, MAX_INT32, MAX_MESSAGE_BYTES, MAX_ROWS, TICKET_BYTES } from './wire/limits.ts'
 import { checkInfoRequest, decodeInfo, encodeInfo, encodeInfoRequest } from './wire/messages.ts'
-import type { Info } from './wire/types.ts'
+import type { Accepted, Info } from './wire/types.ts'
 
 export const CONTROL_PROTOCOL = '/shoal/session/1'
 export const DATA_PROTOCOL = '/shoal/data/1'
@@ -29,6 +29,8 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
 const MAX_REQUEST_BYTES = 1_024
 const DATA_VERSION = 1
 const ACCEPTED = 1
+/** The byte above, u32 epoch, u32 length, u32 most rows. */
+const ACCEPT_BYTES = 13
 
 /**
  * Reads with `take` until it gives a value, then pauses the stream. Rejects when the stream ends, the time is
@@ -66,20 +68,30 @@ function takeMessage(maxBytes: number): (chunk: Uint8Array | Uint8ArrayList) => 
   }
 }
 
-function takeTicket(): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
-  const hello = new Uint8Array(1 + TICKET_BYTES)
+/** So many bytes, of which the first must be known; nothing may come after them before they are answered. */
+function takeExactly(
+  count: number,
+  checkFirst: (byte: number) => void
+): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
+  const bytes = new Uint8Array(count)
   let filled = 0
   return (chunk) => {
-    if (filled + chunk.byteLength > hello.byteLength) {
-      throw new WireError('MALFORMED', 'frames before the ticket was accepted', 'ticket')
+    if (filled + chunk.byteLength > count) {
+      throw new WireError('MALFORMED', 'more bytes than the handshake has', 'ticket')
     }
-    hello.set(chunk.subarray(), filled)
+    bytes.set(chunk.subarray(), filled)
     filled += chunk.byteLength
-    if (hello[0] !== DATA_VERSION) {
-      throw new WireError('VERSION', `data stream of version ${hello[0]}: this node speaks ${DATA_VERSION}`)
-    }
-    return filled === hello.byteLength ? hello.subarray(1) : undefined
+    checkFirst(bytes[0] as number)
+    return filled === count ? bytes : undefined
   }
+}
+
+function takeTicket(): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
+  const take = takeExactly(1 + TICKET_BYTES, (version) => {
+    if (version === DATA_VERSION) return
+    throw new WireError('VERSION', `data stream of version ${version}: this node speaks ${DATA_VERSION}`)
+  })
+  return (chunk) => take(chunk)?.subarray(1)
 }
 
 export function answerControl(raw: RawStream, handlers: Handlers): void {
@@ -88,7 +100,8 @@ export function answerControl(raw: RawStream, handlers: Handlers): void {
 
 export async function answerData(raw: RawStream, handlers: Handlers): Promise<void> {
   const ticket = await receive(raw, takeTicket())
-  if (await handlers.data(ticket, new RawDataReceiver(raw))) raw.write(Uint8Array.of(ACCEPTED))
+  const accepted = await handlers.data(ticket, new RawDataReceiver(raw))
+  if (accepted !== undefined) raw.write(encodeAccepted(accepted))
   else raw.abort(new NetError('REFUSED', `${raw.peer} presented a ticket that nobody gave out`))
 }
 
@@ -108,13 +121,14 @@ export async function presentTicket(
   hello[0] = DATA_VERSION
   hello.set(ticket, 1)
   raw.write(hello)
+  let accepted: Accepted
   try {
-    await receive(raw, (chunk) => expectByte(chunk, ACCEPTED), signal)
+    accepted = await receive(raw, takeAccepted(), signal)
   } catch (cause) {
     if (cause instanceof WireError || signal?.aborted) throw cause
     throw new NetError('REFUSED', `${raw.peer} did not accept the data stream`, { cause })
   }
-  const sender = new RawDataSender(raw)
+  const sender = new RawDataSender(raw, accepted)
   raw.start({
     bytes: () => {
       throw new WireError('MALFORMED', 'bytes against the direction of a data stream')
@@ -124,9 +138,32 @@ export async function presentTicket(
   return sender
 }
 
-function expectByte(chunk: Uint8Array | Uint8ArrayList, expected: number): true {
-  if (chunk.byteLength === 1 && chunk.subarray()[0] === expected) return true
-  throw new WireError('MALFORMED', 'not an answer to a ticket', 'ticket')
+function encodeAccepted({ epoch, length, maxRows }: Accepted): Uint8Array {
+  const view = new DataView(new ArrayBuffer(ACCEPT_BYTES))
+  view.setUint8(0, ACCEPTED)
+  view.setUint32(1, epoch, true)
+  view.setUint32(5, length, true)
+  view.setUint32(9, maxRows, true)
+  return new Uint8Array(view.buffer)
+}
+
+function takeAccepted(): (chunk: Uint8Array | Uint8ArrayList) => Accepted | undefined {
+  const malformed = (): never => {
+    throw new WireError('MALFORMED', 'not an answer to a ticket', 'ticket')
+  }
+  const take = takeExactly(ACCEPT_BYTES, (byte) => byte === ACCEPTED || malformed())
+  return (chunk) => {
+    const bytes = take(chunk)
+    if (bytes === undefined) return undefined
+    const view = new DataView(bytes.buffer)
+    const [epoch, length, maxRows] = [
+      view.getUint32(1, true),
+      view.getUint32(5, true),
+      view.getUint32(9, true)
+    ]
+    if (length > MAX_INT32 || maxRows < 1 || maxRows > MAX_ROWS) malformed()
+    return { epoch, length, maxRows }
+  }
 }
 
 export async function answerInfo(raw: RawStream, handlers: Handlers): Promise<void> {

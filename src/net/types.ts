@@ -1,5 +1,5 @@
 import type { Startable } from '../common/index.ts'
-import type { ControlMessage, Frame, FrameLimits, Info } from './wire/types.ts'
+import type { Accepted, ControlMessage, Frame, FrameLimits, Info } from './wire/types.ts'
 
 /**
  * Called from the socket's own read event, with no queue between: what it does delays the connection.
@@ -32,6 +32,8 @@ export interface ControlStream {
 /** The sending end of a data stream: frames to the next hop. */
 export interface DataSender {
   readonly peer: string
+  /** What the other side had, and takes, when it accepted the ticket. */
+  readonly accepted: Accepted
   /**
    * Written before it returns. Resolves when the stream can take more (back-pressure); rejects with
    * `NetError` CLOSED when the stream has ended or ends while waiting. Need not be awaited or caught. The
@@ -62,8 +64,8 @@ export interface Handlers {
   info(): Info
   /** A consumer opened a control stream: call `start` on it, or abort it. */
   control(stream: ControlStream): void
-  /** A hop presents a ticket: true accepts, false resets. Call `stream.start` before or after. */
-  data(ticket: Uint8Array, stream: DataReceiver): boolean | Promise<boolean>
+  /** A hop presents a ticket: what to accept it with, or undefined to reset. Call `stream.start` before or after. */
+  data(ticket: Uint8Array, stream: DataReceiver): Accepted | undefined | Promise<Accepted | undefined>
 }
 
 export interface Host extends Startable {

@@ -1,24 +1,29 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import type { ControlMessage, ControlStream, DataSender, Refused } from '../net/index.ts'
+/** The consumer's end of a conversation: its ids, which of them have left, and the answer that is being given. */
+import type { Need, SamplerOptions, Tokens } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
+import { Chain, type ChainComponents } from './chain.ts'
 import { SessionError } from './errors.ts'
-import type { Session } from './open.ts'
-import { type HopFigures, HopStatistics } from './statistics.ts'
+import type { Session, SessionInit } from './open.ts'
+import type { HopFigures } from './statistics.ts'
 
 /** Rows per frame of a prompt: small enough that all stages work at once, large enough for matrix products. */
 const PREFILL_ROWS = 128
-/** A stage that does not say goodbye by then is left to find out by itself. */
-const CLOSE_MS = 1_000
-/** A stage that lost its next one says so at about the time when that one's own last words come, which tell more. */
-const LAST_WORDS_MS = 100
+/** Positions that are reserved beyond those in use; the next stretch is asked for when half is left. */
+const STRETCH = 512
 /** Rewinds without a token between them: recovery takes one or two, more are a stage that will never have enough. */
 const MAX_REWINDS = 16
+/** An answer waits so long for somebody to take over a lost hop, unless told otherwise. */
+export const WAIT_MS = 60_000
 const NO_PAYLOAD = new Uint8Array(0)
 
 export interface GenerateOptions {
   readonly maxTokens: number
   /** Ids after which the answer ends. */
   readonly endTokens: ReadonlySet<number>
+  /** Draw otherwise than before. */
+  readonly sampler?: SamplerOptions
+  /** How long the answer may wait for somebody to take over a lost hop, in milliseconds; default 60,000. */
+  readonly waitMs?: number
   readonly signal?: AbortSignal
 }
 
@@ -32,158 +37,117 @@ interface Answer {
 }
 
 export class ChainSession implements Session {
-  readonly #chain: readonly ChainHop[]
-  readonly #controls: readonly ControlStream[]
-  readonly #reserve: number
-  readonly #statistics: HopStatistics[]
-  readonly #openings: PromiseWithResolvers<number>[]
-  readonly #silent: Set<number>
-  /** Hops that gave the session up: their streams end, which is no news. */
-  readonly #gone = new Set<number>()
-  #data: DataSender | undefined
+  readonly #chain: Chain
   #epoch = 0
   /** The conversation's ids. */
   #ids: number[] = []
-  /** So many of them have left, and are in the KV caches once the frames in flight have arrived. */
-  #sent = 0
-  #isSending = false
+  /** So many of them have left, or wait at the entry for a way. */
+  #fed = 0
+  /** Positions that this answer may come to. */
+  #limit = 0
   #rewinds = 0
   #answer: Answer | undefined
   #failure: SessionError | undefined
-  #suspect: { readonly hop: number; readonly timer: NodeJS.Timeout } | undefined
-  #maxRows = PREFILL_ROWS
 
-  constructor(chain: readonly ChainHop[], controls: readonly ControlStream[], reserve: number) {
-    this.#chain = chain
-    this.#controls = controls
-    this.#reserve = reserve
-    this.#statistics = chain.map(() => new HopStatistics())
-    this.#openings = chain.map(() => Promise.withResolvers<number>())
-    this.#silent = new Set(chain.keys())
-    for (const { promise } of this.#openings) promise.catch(() => {}) // `opened` reports the first
-    for (const [hop, control] of controls.entries()) {
-      control.start({
-        receive: (message) => this.#receive(hop, message),
-        end: (error) => this.#lost(hop, 'its connection ended', error)
-      })
-    }
+  constructor(components: ChainComponents, init: SessionInit) {
+    const { chain, reserve, sampler, onEvent } = init
+    this.#chain = new Chain(components, {
+      ...{ chain, reserve, sampler, onEvent },
+      drawFrom: () => Math.max(0, this.#ids.length - 1),
+      events: {
+        tokens: (message) => this.#drawn(message),
+        need: (_, message) => this.#needed(message)
+      },
+      onChange: () => this.#feed(),
+      onFailed: (error) => this.#fail(error)
+    })
   }
 
-  /** Resolves when every stage has admitted the session. */
-  async opened(signal: AbortSignal): Promise<void> {
-    const abort = (): void => {
-      const [hop = 0] = this.#silent
-      this.#fail('TIMEOUT', 'it did not open the session in time', hop)
-    }
-    signal.addEventListener('abort', abort, { once: true })
-    if (signal.aborted) abort()
-    try {
-      const rows = await Promise.all(this.#openings.map(({ promise }) => promise))
-      this.#maxRows = Math.min(PREFILL_ROWS, ...rows)
-    } finally {
-      signal.removeEventListener('abort', abort)
-    }
-  }
-
-  sendTo(data: DataSender): void {
-    this.#data = data
-    void data.closed.then((error) => this.#lost(0, 'its data stream ended', error))
-  }
-
-  #receive(hop: number, message: ControlMessage): void {
-    switch (message.type) {
-      case 'opened':
-        this.#silent.delete(hop)
-        this.#openings[hop]?.resolve(message.maxRows)
-        break
-      case 'refused':
-        this.#refused(hop, message)
-        break
-      case 'timing':
-        for (const frame of message.frames) this.#statistics[hop]?.add(frame)
-        break
-      case 'need':
-        if (message.epoch === this.#epoch && message.length < this.#sent) this.#rewind(message.length, hop)
-        break
-      case 'tokens':
-        if (message.epoch === this.#epoch) this.#drawn(message.position, message.tokens)
-        break
-    }
+  /** See openSession. */
+  open(waitMs: number, signal: AbortSignal): Promise<void> {
+    return this.#chain.open(waitMs, signal)
   }
 
   /** The next frame leaves before anybody looks at the token: the chain must not wait for its reader. */
-  #drawn(position: number, tokens: readonly number[]): void {
+  #drawn({ epoch, position, tokens }: Tokens): void {
     const answer = this.#answer
     const token = tokens[0]
     if (answer === undefined || answer.isComplete || token === undefined) return
-    if (position + 1 !== this.#sent || this.#sent !== this.#ids.length) return
+    // What is drawn again after a recovery has been given already.
+    if (epoch !== this.#epoch || position + 1 !== this.#ids.length || this.#fed !== this.#ids.length) return
     const { endTokens, maxTokens } = answer.options
     this.#rewinds = 0
+    this.#chain.advanced()
     answer.drawn += 1
     answer.isComplete = endTokens.has(token) || answer.drawn >= maxTokens
     if (!answer.isComplete) {
       this.#ids.push(token)
-      void this.#send()
+      this.#feed()
     }
     answer.queue.push(token)
     answer.wake()
   }
 
-  /** Ids are all that the first stage needs: everyone is taken back to what `hop` has. */
-  #rewind(length: number, hop: number): void {
+  /** Ids are all that the first stage needs: everyone is taken back to what one lacks. */
+  #needed({ epoch, length }: Need): void {
+    if (epoch !== this.#epoch || length >= this.#fed) return
     this.#rewinds += 1
     if (this.#rewinds > MAX_REWINDS) {
-      this.#fail('LOST', `it asks for the same rows again and again, from position ${length}`, hop)
+      const what = `A stage asks for the same rows again and again, from position ${length}.`
+      this.#fail(new SessionError('LOST', what))
       return
     }
-    this.#epoch += 1
-    this.#sent = length
-    void this.#send()
+    this.#cut(length)
+    this.#feed()
   }
 
-  /** Sends what has not left yet; one call does it for all. */
-  async #send(): Promise<void> {
-    if (this.#isSending) return
-    this.#isSending = true
-    try {
-      while (this.#sent < this.#ids.length) {
-        const position = this.#sent
-        const tokens = Int32Array.from(this.#ids.slice(position, position + this.#maxRows))
-        this.#sent += tokens.length
-        const sample = this.#sent === this.#ids.length ? 'last' : 'none'
-        const frame = {
-          epoch: this.#epoch,
-          position,
-          tokens,
-          sample,
-          codec: 'none',
-          payload: NO_PAYLOAD
-        } as const
-        await (this.#data as DataSender).send(frame)
-      }
-    } catch {
-      // A stream that ends is reported by `closed`.
-    } finally {
-      this.#isSending = false
+  #cut(length: number): void {
+    this.#epoch += 1
+    this.#fed = length
+    this.#chain.entry.truncate(length)
+  }
+
+  /** Gives to the chain what has not left yet and has room. */
+  #feed(): void {
+    while (this.#fed < this.#ids.length) {
+      const position = this.#fed
+      const room = this.#chain.capacity - position
+      const count = Math.min(PREFILL_ROWS, this.#ids.length - position, room)
+      if (count <= 0) break // there will be room, or a hop less
+      const tokens = Int32Array.from(this.#ids.slice(position, position + count))
+      this.#fed += count
+      const sample = this.#fed === this.#ids.length ? 'last' : 'none'
+      const codec = 'none'
+      this.#chain.entry.append({ epoch: this.#epoch, position, tokens, sample, codec, payload: NO_PAYLOAD })
+      this.#chain.fed()
+    }
+    const isShort = this.#chain.capacity - this.#ids.length < STRETCH / 2
+    if (this.#answer !== undefined && isShort) {
+      this.#chain.extend(Math.min(this.#limit, this.#ids.length + STRETCH))
     }
   }
 
   async *generate(tokens: Int32Array, options: GenerateOptions): AsyncGenerator<number, void> {
-    const { maxTokens, signal } = options
-    const needed = tokens.length + maxTokens - 1
+    const { maxTokens, signal, sampler, waitMs = WAIT_MS } = options
     if (tokens.length === 0) throw new SessionError('INPUT', 'There is nothing to answer.')
     if (maxTokens < 1) throw new SessionError('INPUT', 'An answer has at least one token.')
-    if (needed > this.#reserve) {
-      throw new SessionError('INPUT', `${needed} positions are needed, ${this.#reserve} are reserved.`)
-    }
     if (this.#answer !== undefined) throw new SessionError('INPUT', 'The last answer is not finished.')
+    const needed = tokens.length + maxTokens - 1
+    const context = Math.min(...this.chain.map(({ stage }) => stage.context))
+    if (needed > context) {
+      throw new SessionError('INPUT', `${needed} positions are needed, the stages have ${context}.`)
+    }
     signal?.throwIfAborted()
     let changed = Promise.withResolvers<void>()
     const wake = (): void => changed.resolve()
     const answer: Answer = { options, queue: [], drawn: 0, isComplete: false, wake }
     signal?.addEventListener('abort', wake, { once: true })
     this.#answer = answer
+    this.#limit = needed
+    if (this.#failure?.code !== 'CLOSED') this.#failure = undefined
     try {
+      this.#chain.activate(waitMs)
+      if (sampler !== undefined) await this.#chain.resample(sampler)
       this.#begin(tokens)
       for (;;) {
         for (let token = answer.queue.shift(); token !== undefined; token = answer.queue.shift()) {
@@ -192,68 +156,49 @@ export class ChainSession implements Session {
         }
         signal?.throwIfAborted()
         if (answer.isComplete) return
-        if (this.#failure !== undefined) throw this.#failure
+        if (this.#failure !== undefined) throw withProgress(this.#failure, answer.drawn)
         await changed.promise
         changed = Promise.withResolvers<void>()
       }
     } finally {
       signal?.removeEventListener('abort', wake)
       this.#answer = undefined
+      this.#chain.rest()
     }
   }
 
   /** Sends what the stages don't have yet; at least the last row, whose logits give the first token. */
   #begin(tokens: Int32Array): void {
     let same = 0
-    const limit = Math.min(tokens.length - 1, this.#sent)
+    const limit = Math.min(tokens.length - 1, this.#fed)
     while (same < limit && this.#ids[same] === tokens[same]) same++
-    if (same < this.#sent) this.#epoch += 1
+    if (same < this.#fed) this.#cut(same)
     this.#ids = Array.from(tokens)
-    this.#sent = same
     this.#rewinds = 0
-    void this.#send()
+    this.#feed()
+  }
+
+  get chain(): ChainHop[] {
+    const { hops } = this.#chain
+    return hops.map(({ place }) => place)
   }
 
   get figures(): HopFigures[] {
-    return this.#statistics.map(({ figures }) => figures)
+    return this.#chain.hops.map(({ statistics }) => statistics.figures)
   }
 
-  #refused(hop: number, { code, message }: Refused): void {
-    const next = hop + 1
-    this.#gone.add(hop)
-    if (code !== 'next' || next >= this.#chain.length) {
-      this.#fail('REFUSED', `${message} (${code})`, hop)
-      return
-    }
-    // Of several, the one farthest down the chain is the cause.
-    if (this.#failure !== undefined || (this.#suspect?.hop ?? 0) >= next) return
-    clearTimeout(this.#suspect?.timer)
-    const fail = (): void => this.#fail('LOST', `the hop before it says: ${message}`, next)
-    this.#suspect = { hop: next, timer: setTimeout(fail, LAST_WORDS_MS) }
-  }
-
-  #lost(hop: number, what: string, error: Error | undefined): void {
-    if (!this.#gone.has(hop))
-      this.#fail('LOST', error === undefined ? what : `${what}: ${error.message}`, hop)
-  }
-
-  #fail(code: 'REFUSED' | 'LOST' | 'TIMEOUT' | 'CLOSED', reason: string, hop: number): void {
-    if (this.#failure !== undefined) return
-    clearTimeout(this.#suspect?.timer)
-    const { start, end, peer } = this.#chain[hop] as ChainHop
-    const progress = this.#answer === undefined ? '' : ` The answer had ${this.#answer.drawn} tokens.`
-    const place = `Hop ${hop + 1} of ${this.#chain.length} (blocks ${start}-${end} at ${peer})`
-    this.#failure = new SessionError(code, `${place}: ${reason}.${progress}`, hop)
-    for (const { reject } of this.#openings) reject(this.#failure)
+  #fail(error: SessionError): void {
+    this.#failure = error
     this.#answer?.wake()
   }
 
   /** The stages' last timings are in `figures` after that. */
   async close(): Promise<void> {
-    this.#fail('CLOSED', 'the session was closed', 0)
-    for (const control of this.#controls) control.send({ type: 'close' })
-    const ended = Promise.all(this.#controls.map((control) => control.closed))
-    await Promise.race([ended, delay(CLOSE_MS, undefined, { ref: false })])
-    await Promise.all([this.#data?.close(), ...this.#controls.map((control) => control.close())])
+    this.#fail(new SessionError('CLOSED', 'The session was closed.'))
+    await this.#chain.close()
   }
+}
+
+function withProgress({ code, message, hop }: SessionError, drawn: number): SessionError {
+  return new SessionError(code, `${message} The answer had ${drawn} tokens.`, hop)
 }

@@ -9,8 +9,11 @@
  * ```
  */
 
+export type { ChainEvent } from './chain.ts'
 export type { GenerateOptions } from './chain-session.ts'
 export { SessionError, type SessionErrorCode } from './errors.ts'
-export { openSession, type Session, type SessionInit } from './open.ts'
+export { openSession, type Session, type SessionComponents, type SessionInit } from './open.ts'
+export { Relays } from './relay.ts'
 export { defaultSampler } from './sampler.ts'
+export type { StageSource } from './spares.ts'
 export { type HopFigures, HopStatistics } from './statistics.ts'

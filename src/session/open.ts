@@ -1,101 +1,62 @@
-import { randomBytes } from 'node:crypto'
-import type { ControlStream, DataSender, Host, Open, SamplerOptions } from '../net/index.ts'
+import type { Host, SamplerOptions } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import { ChainSession, type GenerateOptions } from './chain-session.ts'
+import type { ChainEvent } from './chain.ts'
+import { ChainSession, type GenerateOptions, WAIT_MS } from './chain-session.ts'
 import { SessionError } from './errors.ts'
+import type { Relays } from './relay.ts'
+import type { StageSource } from './spares.ts'
 import type { HopFigures } from './statistics.ts'
 
-/** A stage has this long to admit a session and reach its next hop. */
-const OPEN_MS = 15_000
-const TICKET_BYTES = 16
+export interface SessionComponents {
+  readonly host: Host
+  /** Must get the data streams of `host` that it accepts; without it, frames are never passed on by us. */
+  readonly relays?: Relays
+  /** Where others are found when a hop is lost; default: only the nodes of the chain itself. */
+  readonly directory?: StageSource
+}
 
 export interface SessionInit {
   readonly chain: readonly ChainHop[]
   readonly sampler: SamplerOptions
-  /** Positions to reserve: prompt and answer. */
+  /** Positions to reserve in the beginning: the prompt and a first stretch. More are asked for on the way. */
   readonly reserve: number
+  /** How long opening may wait for stages that are full, restarting or lost, in milliseconds; default 60,000. */
+  readonly waitMs?: number
+  /** What happens to the chain, also between answers. */
+  readonly onEvent?: (event: ChainEvent) => void
   readonly signal?: AbortSignal
 }
 
 export interface Session {
   /**
    * Yields drawn tokens after the conversation `tokens`, an end token included. What an earlier call has already
-   * computed of the same prefix is not computed again.
+   * computed of the same prefix is not computed again. Hops that are lost meanwhile are replaced, and the answer
+   * goes on; throws a SessionError when nobody can take over in time, or the signal's reason.
    */
   generate(tokens: Int32Array, options: GenerateOptions): AsyncGenerator<number, void>
-  /** Per hop of the chain. */
+  /** As it is now. */
+  readonly chain: readonly ChainHop[]
+  /** Per hop of the chain as it is now. */
   readonly figures: readonly HopFigures[]
   /** Frees the session at every hop. */
   close(): Promise<void>
 }
 
 /**
- * Opens control streams to all hops at once. Throws a SessionError, or the signal's reason. Whatever was opened
- * until then is closed.
+ * Opens the session at all hops at once. Throws a SessionError, or the signal's reason. Whatever was opened until
+ * then is closed.
  */
-export async function openSession(components: { host: Host }, init: SessionInit): Promise<Session> {
-  const { host } = components
-  const { chain, reserve } = init
-  const first = chain[0]
-  if (first === undefined) throw new SessionError('INPUT', 'The chain has no hops.')
+export async function openSession(components: SessionComponents, init: SessionInit): Promise<Session> {
+  const { host, relays, directory } = components
+  if (init.chain.length === 0) throw new SessionError('INPUT', 'The chain has no hops.')
   init.signal?.throwIfAborted()
-  const giveUp = new AbortController()
-  const given = init.signal === undefined ? [] : [init.signal]
-  const signal = AbortSignal.any([AbortSignal.timeout(OPEN_MS), giveUp.signal, ...given])
-  const opens = openMessages(init)
-  const streams: Promise<ControlStream | DataSender>[] = []
-  const reach = <T extends ControlStream | DataSender>(hop: number, stream: Promise<T>): Promise<T> => {
-    const reached = stream.catch((error: Error) => {
-      throw new SessionError('LOST', `Hop ${hop + 1} cannot be reached: ${error.message}`, hop)
-    })
-    streams.push(reached)
-    return reached
-  }
+  const source = directory ?? { stages: init.chain, refresh: async () => {} }
+  const session = new ChainSession({ host, source, relays }, init)
   try {
-    const controls = await Promise.all(
-      chain.map(({ peer, addresses }, hop) => reach(hop, host.openControl(peer, [...addresses], signal)))
-    )
-    const session = new ChainSession(chain, controls, reserve)
-    for (const [hop, control] of controls.entries()) control.send(opens[hop] as Open)
-    const { ticketIn } = opens[0] as Open
-    const data = reach(0, host.openData(first.peer, [...first.addresses], ticketIn, signal))
-    const [sender] = await Promise.all([data, session.opened(signal)])
-    session.sendTo(sender)
+    await session.open(init.waitMs ?? WAIT_MS, init.signal ?? new AbortController().signal)
     return session
   } catch (error) {
-    giveUp.abort()
-    await Promise.allSettled(streams.map(async (stream) => (await stream).close()))
-    init.signal?.throwIfAborted()
+    await session.close()
     throw error
   }
-}
-
-/** Each hop gets the ticket that opens its data stream, and the ticket and addresses of the next. */
-function openMessages({ chain, sampler, reserve }: SessionInit): Open[] {
-  const session = randomBytes(TICKET_BYTES)
-  const tickets = chain.map(() => randomBytes(TICKET_BYTES))
-  return chain.map(({ stage, start, end }, index): Open => {
-    const next = chain[index + 1]
-    const head = next === undefined
-    return {
-      type: 'open',
-      session,
-      model: stage.model,
-      start,
-      end,
-      head,
-      profile: stage.profile,
-      ticketIn: tickets[index] as Uint8Array,
-      reserve,
-      ...(next === undefined
-        ? { sampler }
-        : {
-            next: {
-              peer: next.peer,
-              addresses: [...next.addresses],
-              ticket: tickets[index + 1] as Uint8Array
-            }
-          })
-    }
-  })
 }

@@ -10,5 +10,9 @@ export interface Refusal {
 const MAX_CHARACTERS = 1_024
 
 export function refused({ code, message }: Refusal): Refused {
-  return { type: 'refused', code, message: message.slice(0, MAX_CHARACTERS).toWellFormed() }
+  return { type: 'refused', code, message: bounded(message) }
+}
+
+export function bounded(message: string): string {
+  return message.slice(0, MAX_CHARACTERS).toWellFormed()
 }

@@ -1,10 +1,20 @@
 /** Brings control and data streams of sessions together, on all stages of a node. */
-import type { ControlMessage, ControlStream, DataReceiver, Host, Open, StageInfo } from '../net/index.ts'
-import { codeOf } from './batcher.ts'
+import type {
+  Accepted,
+  ControlMessage,
+  ControlStream,
+  DataReceiver,
+  Host,
+  Open,
+  Resume,
+  Rewire,
+  StageInfo
+} from '../net/index.ts'
+import { Outlet } from './outlet.ts'
 import { type Refusal, refused } from './refusal.ts'
-import { samplerSettings } from './sampler.ts'
+import { ReplayLog } from './replay-log.ts'
 import { StageSession } from './session.ts'
-import type { Place, Stage } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 /** A consumer opens all hops at once, so a data stream may come before its `Open`: this long it may wait. */
 const EARLY_DATA_MS = 5_000
@@ -17,17 +27,30 @@ export interface StageServerComponents {
   readonly host: Pick<Host, 'openData'>
 }
 
+export interface StageServerInit {
+  /** Where replay logs that outgrow memory go on; undefined: they don't, and memory is all there is. */
+  readonly logFolder?: string
+  /** Bytes of a session's replay log that are kept in memory. */
+  readonly logMemoryBytes?: number
+}
+
 export class StageServer {
   readonly #host: Pick<Host, 'openData'>
+  readonly #init: StageServerInit
   readonly #stages: Stage[] = []
   readonly #sessions = new Set<StageSession>()
+  /** Sessions by their consumer and the id that it gave them. */
+  readonly #byId = new Map<string, StageSession>()
   /** Sessions by the ticket that the hop before has to present. */
   readonly #byTicket = new Map<string, StageSession>()
   readonly #early = new Map<string, (session: StageSession | undefined) => void>()
-  #isStopping = false
+  /** Why no new sessions are taken. */
+  #leaving: Refusal | undefined
+  #whenEmpty: (() => void) | undefined
 
-  constructor({ host }: StageServerComponents) {
+  constructor({ host }: StageServerComponents, init: StageServerInit = {}) {
     this.#host = host
+    this.#init = init
   }
 
   add(stage: Stage): void {
@@ -43,9 +66,23 @@ export class StageServer {
     return this.#sessions.size
   }
 
+  /**
+   * Takes no new sessions, tells the consumers of those that run, and resolves when all have moved elsewhere or
+   * ended, or when the signal fires.
+   */
+  async drain(signal?: AbortSignal): Promise<void> {
+    this.#leaving = { code: 'stopping', message: 'this node is leaving' }
+    for (const session of [...this.#sessions]) session.leave()
+    if (this.#sessions.size === 0 || signal?.aborted) return
+    await new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve
+      signal?.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
   /** Ends all sessions, and takes no new ones. */
   async stop(): Promise<void> {
-    this.#isStopping = true
+    this.#leaving = { code: 'stopping', message: 'this node is leaving' }
     for (const settle of [...this.#early.values()]) settle(undefined)
     const sessions = [...this.#sessions]
     for (const session of sessions) session.failed('stopping', 'this node is leaving')
@@ -57,38 +94,36 @@ export class StageServer {
     let session: StageSession | undefined
     let isAnswered = false
     const deadline = setTimeout(() => stream.abort(new Error('no Open came in time')), FIRST_MESSAGE_MS)
-    const answered = (): void => {
+    const receive = (message: ControlMessage): void => {
+      if (session !== undefined) {
+        if (message.type === 'rewire') this.#rewired(session, message)
+        session.receive(message)
+        return
+      }
+      if (isAnswered) return
       isAnswered = true
       clearTimeout(deadline)
+      if (message.type === 'open') session = this.#open(stream, message)
+      else if (message.type === 'resume') session = this.#resume(stream, message)
+      else void stream.close()
     }
-    const receive = (message: ControlMessage): void => {
-      if (message.type === 'ping') stream.send({ type: 'pong', nonce: message.nonce })
-      else if (message.type === 'close') {
-        answered()
-        void (session === undefined ? stream.close() : session.end())
-      } else if (message.type === 'open' && !isAnswered) {
-        answered()
-        session = this.#open(stream, message)
-      }
-    }
-    const end = (): void => {
-      answered()
-      void session?.end()
+    const end = (error?: Error): void => {
+      clearTimeout(deadline)
+      if (error === undefined) void session?.end()
+      else session?.detach(stream)
     }
     stream.start({ receive, end })
   }
 
   /** A hop presents a ticket; see Handlers.data. */
-  async data(ticket: Uint8Array, stream: DataReceiver): Promise<boolean> {
-    const key = keyOf(ticket)
+  async data(ticket: Uint8Array, stream: DataReceiver): Promise<Accepted | undefined> {
+    const key = hex(ticket)
     const session = this.#byTicket.get(key) ?? (await this.#awaitOpen(key))
-    if (session === undefined) return false
-    session.receiveFrom(stream)
-    return true
+    return session?.receiveFrom(stream)
   }
 
   #awaitOpen(key: string): Promise<StageSession | undefined> {
-    const isRefused = this.#isStopping || this.#early.size >= MAX_EARLY_DATA || this.#early.has(key)
+    const isRefused = this.#early.size >= MAX_EARLY_DATA || this.#early.has(key)
     if (isRefused) return Promise.resolve(undefined)
     return new Promise((resolve) => {
       const settle = (session: StageSession | undefined): void => {
@@ -106,26 +141,73 @@ export class StageServer {
       stream.send(refused(refusal))
       void stream.close()
     }
-    if (this.#isStopping) return refuse({ code: 'stopping', message: 'this node is leaving' })
+    if (this.#leaving !== undefined) return refuse(this.#leaving)
     const stage = this.#stages.find((candidate) => candidate.serves(open))
     if (stage === undefined) return refuse(this.#notServed(open))
-    const key = keyOf(open.ticketIn)
-    if (this.#byTicket.has(key)) return refuse({ code: 'ticket', message: 'this ticket is in use' })
+    const ticket = hex(open.ticketIn)
+    const id = idOf(stream, open.session)
+    if (this.#byTicket.has(ticket) || this.#byId.has(id)) {
+      return refuse({ code: 'ticket', message: 'this ticket, or session, is in use' })
+    }
     const problem = stage.check(open)
     if (problem !== undefined) return refuse(problem)
-    const place = stage.admit(open)
+    const place = stage.admit(open.reserve)
     if ('code' in place) return refuse(place)
 
-    const session = new StageSession(stage, stream, place, open)
+    const outlet = open.head ? undefined : this.#outlet(stage, () => session)
+    const session = new StageSession(stage, stream, { open, place, outlet })
     this.#sessions.add(session)
-    this.#byTicket.set(key, session)
+    this.#byId.set(id, session)
+    this.#byTicket.set(ticket, session)
     session.signal.addEventListener('abort', () => {
       this.#sessions.delete(session)
-      this.#byTicket.delete(key)
+      this.#byId.delete(id)
+      for (const [key, value] of this.#byTicket) if (value === session) this.#byTicket.delete(key)
+      if (this.#sessions.size === 0) this.#whenEmpty?.()
     })
-    this.#early.get(key)?.(session)
-    void this.#prepare(stage, session, place, open)
+    this.#early.get(ticket)?.(session)
+    void session.prepare(open)
     return session
+  }
+
+  #outlet(stage: Stage, session: () => StageSession): Outlet {
+    const { logFolder: folder, logMemoryBytes: memoryBytes } = this.#init
+    const log = new ReplayLog({
+      codec: 'f32',
+      rowBytes: stage.info.width * Float32Array.BYTES_PER_ELEMENT,
+      ...{ folder, ...(memoryBytes === undefined ? {} : { memoryBytes }) }
+    })
+    return new Outlet({
+      log,
+      dial: ({ peer, addresses, ticket }, signal) => this.#host.openData(peer, addresses, ticket, signal),
+      onLinked: (ticket) => session().linked(ticket),
+      onUnlinked: (ticket, message) => session().unlinked(ticket, message),
+      onLost: (position) => session().lack(position)
+    })
+  }
+
+  #resume(stream: ControlStream, { session: id, drawFrom }: Resume): StageSession | undefined {
+    const session = this.#byId.get(idOf(stream, id))
+    if (session === undefined) {
+      stream.send(refused({ code: 'session', message: 'this session has ended here' }))
+      void stream.close()
+      return undefined
+    }
+    session.reattach(stream, drawFrom)
+    return session
+  }
+
+  /** The ticket that the hop before presents from now on. */
+  #rewired(session: StageSession, { ticketIn }: Rewire): void {
+    if (ticketIn === undefined) return
+    const ticket = hex(ticketIn)
+    if (this.#byTicket.has(ticket)) {
+      session.failed('ticket', 'this ticket is in use')
+      return
+    }
+    for (const [key, value] of this.#byTicket) if (value === session) this.#byTicket.delete(key)
+    this.#byTicket.set(ticket, session)
+    this.#early.get(ticket)?.(session)
   }
 
   #notServed({ model, start, end }: Open): Refusal {
@@ -134,33 +216,13 @@ export class StageServer {
     const here = spans.map((span) => `${span.start}-${span.end}`).join(', ')
     return { code: 'span', message: `blocks ${start}-${end} can't be computed here: it hosts ${here}` }
   }
-
-  /** All hops of a chain do this at once, not in turn. */
-  async #prepare(stage: Stage, session: StageSession, place: Place, open: Open): Promise<void> {
-    const { head, next, sampler } = open
-    try {
-      if (head && sampler !== undefined) {
-        const settings = samplerSettings(sampler, stage.engine.description.context)
-        await stage.engine.setSampler(place.sequence, settings)
-      }
-    } catch (error) {
-      return session.failed(codeOf(error), messageOf(error))
-    }
-    try {
-      if (next !== undefined) {
-        session.sendTo(await this.#host.openData(next.peer, next.addresses, next.ticket, session.signal))
-      }
-    } catch (error) {
-      return session.failed('next', `the next hop cannot be reached: ${messageOf(error)}`)
-    }
-    session.opened()
-  }
 }
 
-function keyOf(ticket: Uint8Array): string {
-  return Buffer.from(ticket).toString('hex')
+/** Nobody but the consumer itself can say that it is back. */
+function idOf(stream: ControlStream, session: Uint8Array): string {
+  return `${stream.peer} ${hex(session)}`
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
 }

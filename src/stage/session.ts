@@ -1,55 +1,77 @@
 /** One session at one stage: frames in, the frame rule, rows to the batcher, results to the next hop. */
 import {
+  type Accepted,
+  type ControlMessage,
   type ControlStream,
   type DataReceiver,
-  type DataSender,
   encodedLength,
   type Frame,
   type Open,
-  type RefusalCode
+  type RefusalCode,
+  type Rewire,
+  type SamplerOptions,
+  type Tokens
 } from '../net/index.ts'
-import type { Computed, Lane } from './batcher.ts'
+import { type Computed, codeOf, type Lane } from './batcher.ts'
 import { judge, type Rows, rowsOf } from './frames.ts'
-import { refused } from './refusal.ts'
+import type { Outlet } from './outlet.ts'
+import { bounded, refused } from './refusal.ts'
+import { samplerSettings } from './sampler.ts'
 import type { Place, Stage } from './stage.ts'
 import { TimingReports } from './timings.ts'
 
 /** Batches that may wait per session before its sender is held up: one runs, one is ready, two are on the way. */
 const WAITING_BATCHES = 4
-/** Frames on their way to the next hop before the session stops computing: one leaves while one is computed. */
-const MAX_UNSENT = 2
+/** A consumer whose connection broke has so long to come back; it notices within some seconds, and dials again. */
+const GRACE_MS = 30_000
 const MAX_UINT32 = 2 ** 32 - 1
+
+export interface StageSessionInit {
+  readonly open: Open
+  readonly place: Place
+  /** Undefined for the tail. */
+  readonly outlet: Outlet | undefined
+}
 
 export class StageSession implements Lane {
   readonly sequence: number
   readonly leaveAfter: number | undefined
+  /** The consumer's peer id. */
+  readonly owner: string
   readonly #stage: Stage
-  readonly #control: ControlStream
   readonly #place: Place
-  readonly #isTail: boolean
+  readonly #outlet: Outlet | undefined
   readonly #timings: TimingReports
   readonly #life = new AbortController()
-  #next: DataSender | undefined
-  #unsent = 0
+  #control: ControlStream
+  #grace: NodeJS.Timeout | undefined
   #receiver: DataReceiver | undefined
   #isOpen = false
   #isPaused = false
   #epoch = 0
   /** Positions admitted: computed, being computed or waiting. */
   #length = 0
+  /** Positions computed. */
+  #computed = 0
+  /** When a frame came last, by performance.now(). */
+  #lastFrame = performance.now()
   /** While the engine cuts the sequence, frames wait here. */
-  #cutting: Frame[] | undefined
+  #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
+  /** What the tail drew, for a consumer that comes back. */
+  #drawn: Tokens[] = []
+  #isLeaving = false
   #ending: Promise<void> | undefined
 
-  constructor(stage: Stage, control: ControlStream, place: Place, open: Open) {
+  constructor(stage: Stage, control: ControlStream, { open, place, outlet }: StageSessionInit) {
     this.#stage = stage
     this.#control = control
-    this.#timings = new TimingReports(control)
+    this.#timings = new TimingReports((message) => this.#say(message))
     this.#place = place
-    this.#isTail = open.head
+    this.#outlet = outlet
+    this.owner = control.peer
     this.sequence = place.sequence
     this.leaveAfter = open.head ? undefined : open.end - open.start - 1
-    stage.batcher.add(this)
+    stage.add(this)
   }
 
   /** Aborted when the session begins to end. */
@@ -57,28 +79,125 @@ export class StageSession implements Lane {
     return this.#life.signal
   }
 
-  /** The data stream to the hop after. */
-  sendTo(next: DataSender): void {
-    this.#next = next
-    if (this.#ending !== undefined) next.abort(new Error('the session has ended'))
-    void next.closed.then((error) => {
-      this.failed('next', `the next hop is gone: ${error?.message ?? 'it closed'}`)
-    })
+  /** Since when nothing was asked of it, by performance.now(); undefined while there is. */
+  get idleSince(): number | undefined {
+    const isBusy = !this.#isOpen || this.#cutting !== undefined || this.#computed < this.#length
+    return isBusy ? undefined : this.#lastFrame
   }
 
-  opened(): void {
+  #say(message: ControlMessage): void {
+    this.#control.send(message) // lost while the consumer is away: what matters is said again when it is back
+  }
+
+  async prepare(open: Open): Promise<void> {
+    if (open.next !== undefined) this.#outlet?.link(open.next, 0)
+    if (open.sampler !== undefined && !(await this.#setSampler(open.sampler))) return
     if (this.#ending !== undefined) return
     this.#isOpen = true
-    const { maxRows } = this.#stage.info
-    this.#control.send({ type: 'opened', maxRows, capacity: this.#place.reserved })
+    this.#sayOpened()
     this.#holdOrResume()
   }
 
-  /** The data stream from the hop before. A second one (a new hop before) replaces the first. */
-  receiveFrom(receiver: DataReceiver): void {
+  #sayOpened(): void {
+    this.#say({ type: 'opened', maxRows: this.#stage.info.maxRows, capacity: this.#place.reserved })
+  }
+
+  async #setSampler(sampler: SamplerOptions): Promise<boolean> {
+    try {
+      const { engine } = this.#stage
+      await engine.setSampler(this.sequence, samplerSettings(sampler, engine.description.context))
+      return true
+    } catch (error) {
+      this.failed(codeOf(error), error instanceof Error ? error.message : String(error))
+      return false
+    }
+  }
+
+  /** What the consumer says once the session is open. */
+  receive(message: ControlMessage): void {
+    switch (message.type) {
+      case 'ping':
+        this.#pong(message.nonce)
+        break
+      case 'close':
+        void this.end()
+        break
+      case 'rewire':
+        this.#rewire(message)
+        break
+      case 'extend':
+        this.#extend(message.reserve)
+        break
+      case 'resample':
+        // Engine calls keep their order: rows that come after this are drawn after so.
+        if (this.#outlet === undefined) void this.#setSampler(message.sampler)
+        break
+    }
+  }
+
+  #pong(nonce: number): void {
+    const stepMicroseconds = microseconds(this.#stage.batcher.predictedMs)
+    const receivedBytes = this.#receiver?.bytesReceived ?? 0
+    const state = { epoch: this.#epoch, length: this.#length, computed: this.#computed }
+    this.#say({ type: 'pong', nonce, ...state, receivedBytes, stepMicroseconds })
+  }
+
+  #rewire({ next, drawFrom }: Rewire): void {
+    if (next !== undefined) this.#outlet?.link(next, drawFrom)
+  }
+
+  #extend(reserve: number): void {
+    const refusal = this.#stage.extend(this.#place, reserve)
+    if (refusal === undefined) this.#say({ type: 'extended', capacity: this.#place.reserved })
+    else this.failed(refusal.code, refusal.message)
+  }
+
+  /** The consumer's connection is lost, maybe no more than that: the session waits for it. */
+  detach(control: ControlStream): void {
+    if (control !== this.#control || this.#ending !== undefined) return
+    clearTimeout(this.#grace)
+    this.#grace = setTimeout(() => void this.end(), GRACE_MS)
+  }
+
+  /** The consumer is back, and has not seen draws from rows at `drawFrom` on. */
+  reattach(control: ControlStream, drawFrom: number): void {
+    clearTimeout(this.#grace)
+    const previous = this.#control
+    this.#control = control
+    previous.abort(new Error('the session goes on with another stream'))
+    if (this.#isOpen) this.#sayOpened()
+    if (this.#isLeaving) this.leave()
+    for (const tokens of this.#drawn) {
+      if (tokens.position + tokens.tokens.length > drawFrom) this.#say(tokens)
+    }
+  }
+
+  linked(ticket: Uint8Array): void {
+    this.#say({ type: 'linked', ticket })
+  }
+
+  unlinked(ticket: Uint8Array, message: string): void {
+    this.#say({ type: 'unlinked', ticket, message: bounded(message) })
+  }
+
+  /** The next hop lacks what is no longer here: only the consumer can have it computed again. */
+  lack(position: number): void {
+    this.#say({ type: 'need', epoch: this.#epoch, length: position })
+  }
+
+  /** The node is about to. */
+  leave(): void {
+    this.#isLeaving = true
+    this.#say({ type: 'leaving' })
+  }
+
+  /** The data stream from the hop before; it replaces the one before it. Resolves to what is here already. */
+  async receiveFrom(receiver: DataReceiver): Promise<Accepted> {
     const previous = this.#receiver
     this.#receiver = receiver
-    previous?.abort(new Error('replaced by another stream with the same ticket'))
+    previous?.abort(new Error('replaced by another stream'))
+    await this.#cutting?.done
+    if (this.#receiver !== receiver) throw new Error('replaced by another stream')
     if (this.#isPaused) receiver.pause()
     const { width, maxRows } = this.#stage.info
     receiver.start(
@@ -87,13 +206,15 @@ export class StageSession implements Lane {
         receive: (frame) => {
           if (this.#receiver === receiver) this.#receive(frame)
         },
-        end: () => {} // the consumer hears of a lost hop from the hop itself, and decides
+        end: () => {} // the hop itself tells the consumer, or its death does
       }
     )
     this.#holdOrResume()
+    return { epoch: this.#epoch, length: this.#length, maxRows }
   }
 
   #receive(frame: Frame): void {
+    this.#lastFrame = performance.now()
     this.#admit(frame)
     this.#holdOrResume()
   }
@@ -101,13 +222,13 @@ export class StageSession implements Lane {
   #admit(frame: Frame): void {
     if (this.#ending !== undefined) return
     if (this.#cutting !== undefined) {
-      this.#cutting.push(frame)
+      this.#cutting.frames.push(frame)
       return
     }
     const verdict = judge({ epoch: this.#epoch, length: this.#length }, frame)
     if (verdict.action === 'drop') return
     if (verdict.action === 'need') {
-      this.#control.send({ type: 'need', epoch: frame.epoch, length: this.#length })
+      this.#say({ type: 'need', epoch: frame.epoch, length: this.#length })
       return
     }
     const problem = this.#problem(frame)
@@ -117,7 +238,8 @@ export class StageSession implements Lane {
     }
     this.#epoch = frame.epoch
     if (verdict.action === 'truncate' && verdict.length < this.#length) {
-      void this.#truncate(verdict.length, frame)
+      const frames = [frame]
+      this.#cutting = { frames, done: this.#truncate(verdict.length, frames) }
       return
     }
     this.#length = frame.position + frame.tokens.length
@@ -136,13 +258,14 @@ export class StageSession implements Lane {
     return undefined
   }
 
-  async #truncate(length: number, frame: Frame): Promise<void> {
-    const waiting = [frame]
-    this.#cutting = waiting
+  async #truncate(length: number, frames: readonly Frame[]): Promise<void> {
     this.#length = await this.#stage.batcher.truncate(this, length)
+    this.#computed = Math.min(this.#computed, this.#length)
+    this.#outlet?.truncate(this.#length)
+    this.#drawn = this.#drawn.filter(({ position }) => position < this.#length)
     this.#cutting = undefined
     // Judged again: a window that no longer reaches back that far leaves nothing, and all of it is needed again.
-    for (const later of waiting) this.#admit(later)
+    for (const later of frames) this.#admit(later)
     this.#holdOrResume()
   }
 
@@ -159,34 +282,19 @@ export class StageSession implements Lane {
 
   computed({ rows, result, queueMs, computeMs }: Computed): void {
     if (this.#ending !== undefined) return
-    const bytesOut = this.#isTail
-      ? this.#sendTokens(rows, result.sampled)
-      : this.#forward(rows, result.hidden)
+    const { epoch, position, tokens } = rows
+    this.#computed = position + tokens.length
+    const bytesOut =
+      this.#outlet === undefined
+        ? this.#sendTokens(rows, result.sampled)
+        : forward(this.#outlet, rows, result.hidden)
     this.#timings.add({
-      epoch: rows.epoch,
-      position: rows.position,
-      rows: rows.tokens.length,
+      ...{ epoch, position, rows: tokens.length, bytesOut },
       queueMicroseconds: microseconds(queueMs),
       computeMicroseconds: microseconds(computeMs),
-      bytesIn: rows.tokens.byteLength + (rows.hidden?.byteLength ?? 0),
-      bytesOut
+      bytesIn: tokens.byteLength + (rows.hidden?.byteLength ?? 0)
     })
     this.#holdOrResume()
-  }
-
-  #forward({ epoch, position, tokens, sample }: Rows, hidden: Float32Array | undefined): number {
-    if (hidden === undefined || this.#next === undefined) return 0
-    const payload = new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength)
-    const frame: Frame = { epoch, position, tokens, sample, codec: 'f32', payload }
-    this.#unsent += 1
-    if (this.#unsent === MAX_UNSENT) this.#stage.batcher.hold(this)
-    const sent = (): void => {
-      if (this.#unsent === MAX_UNSENT) this.#stage.batcher.resume(this)
-      this.#unsent -= 1
-    }
-    // Rejects when the stream ends, which `closed` tells too.
-    this.#next.send(frame).then(sent, sent)
-    return encodedLength(frame)
   }
 
   #sendTokens({ epoch, position, sample, tokens }: Rows, sampled: Int32Array | undefined): number {
@@ -199,14 +307,16 @@ export class StageSession implements Lane {
       this.failed('input', `the grammar allows no token after position ${first}`)
       return 0
     }
-    this.#control.send({ type: 'tokens', epoch, position: first, tokens: drawn })
+    const message: Tokens = { type: 'tokens', epoch, position: first, tokens: drawn }
+    this.#drawn.push(message)
+    this.#say(message)
     return drawn.length * Int32Array.BYTES_PER_ELEMENT
   }
 
   /** Tells the consumer why, and ends. */
   failed(code: RefusalCode, message: string): void {
     if (this.#ending !== undefined) return
-    this.#control.send(refused({ code, message }))
+    this.#say(refused({ code, message }))
     void this.end()
   }
 
@@ -215,14 +325,23 @@ export class StageSession implements Lane {
     if (this.#ending !== undefined) return this.#ending
     const ended = Promise.withResolvers<void>()
     this.#ending = ended.promise // before the rest, which may call back
-    this.#stage.batcher.remove(this)
-    this.#stage.release(this.#place)
+    clearTimeout(this.#grace)
+    this.#stage.remove(this, this.#place)
     this.#life.abort()
     this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))
-    void Promise.all([this.#next?.close(), this.#control.close()]).then(() => ended.resolve())
+    void Promise.all([this.#outlet?.close(), this.#control.close()]).then(() => ended.resolve())
     return this.#ending
   }
+}
+
+function forward(outlet: Outlet, rows: Rows, hidden: Float32Array | undefined): number {
+  if (hidden === undefined) return 0
+  const { epoch, position, tokens, sample } = rows
+  const payload = new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength)
+  const frame: Frame = { epoch, position, tokens, sample, codec: 'f32', payload }
+  outlet.append(frame)
+  return encodedLength(frame)
 }
 
 function microseconds(ms: number): number {

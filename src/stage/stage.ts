@@ -1,7 +1,7 @@
 import type { Startable } from '../common/index.ts'
 import type { Engine, LoadOptions } from '../engine/index.ts'
 import type { Open, Profile, StageInfo } from '../net/index.ts'
-import { Batcher } from './batcher.ts'
+import { Batcher, type Lane } from './batcher.ts'
 import type { Refusal } from './refusal.ts'
 
 export interface StageComponents {
@@ -18,13 +18,24 @@ export interface StageInit {
   readonly profile: Profile
 }
 
-/** What an admitted session holds until it releases it. */
+/** What an admitted session holds until it is removed. */
 export interface Place {
   readonly sequence: number
-  readonly reserved: number
+  reserved: number
   /** The engine's process that it is a place in. */
   readonly process: number
 }
+
+/** A session as its stage sees it. */
+export interface Guest extends Lane {
+  /** Since when nothing was asked of it, by performance.now(); undefined while there is. */
+  readonly idleSince: number | undefined
+}
+
+/** Kept for the next turn of a conversation for so long, room or not. */
+const MAX_IDLE_MS = 15 * 60_000
+/** Nobody is sent away for others before this: a person reads, or another hop of the chain is being replaced. */
+const MIN_IDLE_MS = 20_000
 
 /** A span loaded into an engine: admits sessions, and computes their rows in common batches. */
 export class Stage implements Startable {
@@ -35,7 +46,9 @@ export class Stage implements Startable {
   #freePositions = 0
   /** Why nobody is admitted now. */
   #away: Refusal | undefined = { code: 'engine', message: 'the engine has not been started' }
+  readonly #guests = new Set<Guest>()
   #stopListening: (() => void) | undefined
+  #sweep: NodeJS.Timeout | undefined
 
   constructor({ engine }: StageComponents, init: StageInit) {
     this.engine = engine
@@ -51,12 +64,14 @@ export class Stage implements Startable {
       if (state === 'died') this.#died(detail)
       else this.#reset()
     })
+    this.#sweep = setInterval(() => this.#sendAway(MAX_IDLE_MS), MAX_IDLE_MS / 15).unref()
   }
 
   async stop(): Promise<void> {
     this.#away = { code: 'stopping', message: 'this node is leaving' }
     this.#stopListening?.()
     this.#stopListening = undefined
+    clearInterval(this.#sweep)
     this.batcher.failAll(this.#away.code, this.#away.message)
     await this.engine.stop()
   }
@@ -114,24 +129,62 @@ export class Stage implements Startable {
     return undefined
   }
 
-  admit(open: Open): Place | Refusal {
+  /** Room for `reserve` positions, for which others that are idle may have to go. */
+  admit(reserve: number): Place | Refusal {
     if (this.#away !== undefined) return this.#away
-    if (open.reserve > this.#freePositions) {
-      return { code: 'full', message: `${open.reserve} positions asked for, ${this.#freePositions} are free` }
-    }
+    if (this.#freeSequences.length === 0) this.#sendAway(MIN_IDLE_MS, () => this.#freeSequences.length > 0)
+    const noRoom = this.#makeRoom(reserve)
+    if (noRoom !== undefined) return noRoom
     const sequence = this.#freeSequences.pop()
     if (sequence === undefined) {
       return { code: 'full', message: `all ${this.engine.description.sequences} sessions are taken` }
     }
-    this.#freePositions -= open.reserve
-    return { sequence, reserved: open.reserve, process: this.engine.description.process }
+    this.#freePositions -= reserve
+    return { sequence, reserved: reserve, process: this.engine.description.process }
+  }
+
+  /** More positions for a place. */
+  extend(place: Place, reserve: number): Refusal | undefined {
+    const more = reserve - place.reserved
+    if (more <= 0) return undefined
+    const noRoom = this.#makeRoom(more)
+    if (noRoom !== undefined) return noRoom
+    this.#freePositions -= more
+    place.reserved = reserve
+    return undefined
+  }
+
+  #makeRoom(positions: number): Refusal | undefined {
+    if (positions > this.#freePositions) {
+      this.#sendAway(MIN_IDLE_MS, () => positions <= this.#freePositions)
+    }
+    if (positions <= this.#freePositions) return undefined
+    return { code: 'full', message: `${positions} positions asked for, ${this.#freePositions} are free` }
+  }
+
+  /** Ends sessions that are idle for `idleMs` or longer, the longest first, until it is `enough`. */
+  #sendAway(idleMs: number, enough: () => boolean = () => false): void {
+    const latest = performance.now() - idleMs
+    const idle = [...this.#guests].filter(({ idleSince = Number.POSITIVE_INFINITY }) => idleSince <= latest)
+    idle.sort((a, b) => (a.idleSince as number) - (b.idleSince as number))
+    for (const guest of idle) {
+      if (enough()) return
+      guest.failed('idle', 'the session was idle the longest, and its place was needed')
+    }
+  }
+
+  add(guest: Guest): void {
+    this.#guests.add(guest)
+    this.batcher.add(guest)
   }
 
   /**
    * Frees the KV cells, too. The place can be given out again at once: the engine does what is asked of it in
    * order, so that the next session's rows come after the drop.
    */
-  release({ sequence, reserved, process }: Place): void {
+  remove(guest: Guest, { sequence, reserved, process }: Place): void {
+    this.#guests.delete(guest)
+    this.batcher.remove(guest)
     if (this.engine.description.process !== process) return // a restarted engine began with all places free
     this.engine.drop(sequence).catch(() => {}) // where it is dead, all places are new when it is back
     this.#freeSequences.push(sequence)

@@ -1,4 +1,4 @@
-import type { ControlStream, FrameTiming } from '../net/index.ts'
+import type { FrameTiming, Timing } from '../net/index.ts'
 
 /**
  * A message per frame would cost the next stage's computing more than it tells the consumer: each is encrypted,
@@ -11,12 +11,12 @@ const MOST_FRAMES = 256
 
 /** Collects what frames took and reports it now and then. */
 export class TimingReports {
-  readonly #control: ControlStream
+  readonly #say: (message: Timing) => void
   #frames: FrameTiming[] = []
   #timer: NodeJS.Timeout | undefined
 
-  constructor(control: ControlStream) {
-    this.#control = control
+  constructor(say: (message: Timing) => void) {
+    this.#say = say
   }
 
   add(frame: FrameTiming): void {
@@ -29,7 +29,7 @@ export class TimingReports {
     clearTimeout(this.#timer)
     this.#timer = undefined
     if (this.#frames.length === 0) return
-    this.#control.send({ type: 'timing', frames: this.#frames })
+    this.#say({ type: 'timing', frames: this.#frames })
     this.#frames = []
   }
 }

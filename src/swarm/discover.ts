@@ -11,6 +11,14 @@ export interface HostedStage {
   readonly stage: StageInfo
 }
 
+export interface DiscoverOptions {
+  readonly signal?: AbortSignal
+  /** As soon as a node has answered. */
+  readonly onFound?: (peer: string, stages: readonly HostedStage[]) => void
+  /** An address or a peer id. */
+  readonly onUnreachable?: (node: string, error: Error) => void
+}
+
 /**
  * Asks the nodes at `addresses` what they host, and then those that they name. Nodes that can't be reached are
  * reported to `onUnreachable` and left out. Throws the signal's reason.
@@ -18,9 +26,9 @@ export interface HostedStage {
 export async function discover(
   host: Pick<Host, 'connect' | 'info' | 'peerId'>,
   addresses: readonly string[],
-  options: { signal?: AbortSignal; onUnreachable?: (node: string, error: Error) => void } = {}
+  options: DiscoverOptions = {}
 ): Promise<HostedStage[]> {
-  const { onUnreachable } = options
+  const { onUnreachable, onFound } = options
   const given = options.signal === undefined ? [] : [options.signal]
   const signal = AbortSignal.any([AbortSignal.timeout(DISCOVER_MS), ...given])
   const found: HostedStage[] = []
@@ -31,7 +39,9 @@ export async function discover(
     try {
       const info = await host.info(peer, known, signal)
       const reachable = info.addresses.length > 0 ? info.addresses : known
-      found.push(...info.stages.map((stage) => ({ peer, addresses: reachable, stage })))
+      const stages = info.stages.map((stage) => ({ peer, addresses: reachable, stage }))
+      found.push(...stages)
+      onFound?.(peer, stages)
       await Promise.all(info.peers.map((other) => ask(other.peer, other.addresses)))
     } catch (error) {
       onUnreachable?.(peer, error as Error)

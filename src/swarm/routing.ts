@@ -26,7 +26,9 @@ export class NoChainError extends ShoalError {
 export function findChain(stages: readonly HostedStage[], model: string): ChainHop[] {
   const candidates = stages.filter(({ stage }) => stage.model === model)
   const groups = Map.groupBy(candidates, ({ stage }) => profileKey(stage.profile))
-  const results = [...groups.values()].map(fewestHops)
+  const results = [...groups.values()].map((group) =>
+    fewestHops(group, { start: 0, end: (group[0] as HostedStage).stage.blockCount })
+  )
   const [shortest] = results.filter((result) => Array.isArray(result)).sort((a, b) => a.length - b.length)
   if (shortest !== undefined) return shortest
   const farthest = Math.max(0, ...results.filter((result) => typeof result === 'number'))
@@ -50,7 +52,7 @@ function whatIsMissing(candidates: readonly HostedStage[], block: number): strin
   return `nobody reachable hosts ${what}. Host it with ${command}, ${more}`
 }
 
-function profileKey(profile: Profile): string {
+export function profileKey(profile: Profile): string {
   return JSON.stringify(Object.entries(profile).sort())
 }
 
@@ -60,17 +62,29 @@ interface Path {
   readonly before: Path | undefined
 }
 
+/** Blocks `[start, end)`. */
+export interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+/** The fewest of `stages`, all of one model and profile, that together compute `range` of it, if there are any. */
+export function findCover(stages: readonly HostedStage[], range: Range): ChainHop[] | undefined {
+  const cover = fewestHops(stages, range)
+  return Array.isArray(cover) ? cover : undefined
+}
+
 /** Breadth first over hops, each reached once; a number is the first block that can't be reached. */
-function fewestHops(stages: readonly HostedStage[]): ChainHop[] | number {
-  let farthest = 0
-  const isFirst = ({ stage }: HostedStage): boolean => stage.start === 0
+function fewestHops(stages: readonly HostedStage[], range: Range): ChainHop[] | number {
+  let farthest = range.start
+  const isFirst = ({ stage }: HostedStage): boolean => stage.start === range.start
   let paths: Path[] = stages.filter(isFirst).map((hop) => ({ hop, before: undefined }))
   let left = stages.filter((hop) => !isFirst(hop))
   while (paths.length > 0) {
     const longer: Path[] = []
     for (const path of paths) {
-      const { start, end, blockCount } = path.hop.stage
-      if (end === blockCount) return cut(path)
+      const { start, end } = path.hop.stage
+      if (end >= range.end) return cut(path, range.end)
       farthest = Math.max(farthest, end)
       const follows = ({ stage }: HostedStage): boolean => stage.start > start && stage.start <= end
       longer.push(...left.filter(follows).map((hop) => ({ hop, before: path })))
@@ -82,9 +96,9 @@ function fewestHops(stages: readonly HostedStage[]): ChainHop[] | number {
 }
 
 /** Each hop computes up to where the next begins. */
-function cut(last: Path): ChainHop[] {
+function cut(last: Path, rangeEnd: number): ChainHop[] {
   const chain: ChainHop[] = []
-  let end = last.hop.stage.end
+  let end = rangeEnd
   for (let path: Path | undefined = last; path !== undefined; path = path.before) {
     const { start } = path.hop.stage
     chain.unshift({ ...path.hop, start, end })

@@ -49,6 +49,8 @@ const sampler = fc.record({
   generatedFrom: fc.nat()
 })
 
+const nextHop = fc.record({ peer: text(60, 1), addresses, ticket: bytes16 })
+
 const open = fc
   .record({
     span,
@@ -57,7 +59,7 @@ const open = fc
     head: fc.boolean(),
     profile,
     ticketIn: bytes16,
-    next: fc.option(fc.record({ peer: text(60, 1), addresses, ticket: bytes16 }), { nil: undefined }),
+    next: fc.option(nextHop, { nil: undefined }),
     reserve: position,
     sampler: fc.option(sampler, { nil: undefined })
   })
@@ -94,7 +96,28 @@ export const controlMessage: fc.Arbitrary<ControlMessage> = fc.oneof(
   }),
   fc.constant({ type: 'close' as const }),
   fc.record({ type: fc.constant('ping' as const), nonce }),
-  fc.record({ type: fc.constant('pong' as const), nonce })
+  fc.record({
+    type: fc.constant('pong' as const),
+    nonce,
+    epoch: uint32,
+    length: position,
+    computed: position,
+    receivedBytes: fc.nat(),
+    stepMicroseconds: uint32
+  }),
+  fc.record({ type: fc.constant('resume' as const), session: bytes16, drawFrom: position }),
+  fc.record({
+    type: fc.constant('rewire' as const),
+    ticketIn: fc.option(bytes16, { nil: undefined }),
+    next: fc.option(nextHop, { nil: undefined }),
+    drawFrom: position
+  }),
+  fc.record({ type: fc.constant('linked' as const), ticket: bytes16 }),
+  fc.record({ type: fc.constant('unlinked' as const), ticket: bytes16, message: text(100) }),
+  fc.record({ type: fc.constant('extend' as const), reserve: position }),
+  fc.record({ type: fc.constant('extended' as const), capacity: position }),
+  fc.record({ type: fc.constant('resample' as const), sampler }),
+  fc.constant({ type: 'leaving' as const })
 )
 
 const stage = fc

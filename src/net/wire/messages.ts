@@ -35,7 +35,7 @@ function parse<T>(bytes: Uint8Array, read: (bytes: Uint8Array) => T): T {
 /** Throws {@link WireError} when the message is not one that the other side would accept. */
 export function encodeControl(message: ControlMessage): Uint8Array {
   const { type, ...value } = check(schemas.controlMessage, message)
-  const fields = 'nonce' in value ? { nonce: BigInt(value.nonce) } : value
+  const fields = 'nonce' in value ? { ...value, nonce: BigInt(value.nonce) } : value
   const init = { case: type, value: fields } as ControlInit
   return bounded(toBinary(ControlMessageSchema, create(ControlMessageSchema, { message: init })))
 }
@@ -45,7 +45,7 @@ export function decodeControl(bytes: Uint8Array): ControlMessage {
   const { message } = parse(bytes, (source) => fromBinary(ControlMessageSchema, source, READ))
   if (message.case === undefined) throw new WireError('MALFORMED', 'a control message of no known kind')
   const { value } = message
-  const fields = 'nonce' in value ? { nonce: Number(value.nonce) } : value
+  const fields = 'nonce' in value ? { ...value, nonce: Number(value.nonce) } : value
   return check(schemas.controlMessage, { ...fields, type: message.case })
 }
 

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQiFQoEUG9uZxINCgVub25jZRgBIAEoBCLPAgoOQ29udHJvbE1lc3NhZ2USHgoEb3BlbhgBIAEoCzIOLnNob2FsLnYxLk9wZW5IABIiCgZvcGVuZWQYAiABKAsyEC5zaG9hbC52MS5PcGVuZWRIABIkCgdyZWZ1c2VkGAMgASgLMhEuc2hvYWwudjEuUmVmdXNlZEgAEh4KBG5lZWQYBCABKAsyDi5zaG9hbC52MS5OZWVkSAASIgoGdG9rZW5zGAUgASgLMhAuc2hvYWwudjEuVG9rZW5zSAASIgoGdGltaW5nGAYgASgLMhAuc2hvYWwudjEuVGltaW5nSAASIAoFY2xvc2UYByABKAsyDy5zaG9hbC52MS5DbG9zZUgAEh4KBHBpbmcYCCABKAsyDi5zaG9hbC52MS5QaW5nSAASHgoEcG9uZxgJIAEoCzIOLnNob2FsLnYxLlBvbmdIAEIJCgdtZXNzYWdlIuYBCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzYgZwcm90bzM");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIuYBCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.Profile
@@ -469,6 +469,31 @@ export type Pong = Message<"shoal.v1.Pong"> & {
    * @generated from field: uint64 nonce = 1;
    */
   nonce: bigint;
+
+  /**
+   * @generated from field: uint32 epoch = 2;
+   */
+  epoch: number;
+
+  /**
+   * @generated from field: uint32 length = 3;
+   */
+  length: number;
+
+  /**
+   * @generated from field: uint32 computed = 4;
+   */
+  computed: number;
+
+  /**
+   * @generated from field: double received_bytes = 5;
+   */
+  receivedBytes: number;
+
+  /**
+   * @generated from field: uint32 step_microseconds = 6;
+   */
+  stepMicroseconds: number;
 };
 
 /**
@@ -477,6 +502,158 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
   messageDesc(file_messages, 14);
+
+/**
+ * @generated from message shoal.v1.Resume
+ */
+export type Resume = Message<"shoal.v1.Resume"> & {
+  /**
+   * @generated from field: bytes session = 1;
+   */
+  session: Uint8Array;
+
+  /**
+   * @generated from field: uint32 draw_from = 2;
+   */
+  drawFrom: number;
+};
+
+/**
+ * Describes the message shoal.v1.Resume.
+ * Use `create(ResumeSchema)` to create a new message.
+ */
+export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
+  messageDesc(file_messages, 15);
+
+/**
+ * @generated from message shoal.v1.Rewire
+ */
+export type Rewire = Message<"shoal.v1.Rewire"> & {
+  /**
+   * @generated from field: optional bytes ticket_in = 1;
+   */
+  ticketIn?: Uint8Array | undefined;
+
+  /**
+   * @generated from field: shoal.v1.NextHop next = 2;
+   */
+  next?: NextHop | undefined;
+
+  /**
+   * @generated from field: uint32 draw_from = 3;
+   */
+  drawFrom: number;
+};
+
+/**
+ * Describes the message shoal.v1.Rewire.
+ * Use `create(RewireSchema)` to create a new message.
+ */
+export const RewireSchema: GenMessage<Rewire> = /*@__PURE__*/
+  messageDesc(file_messages, 16);
+
+/**
+ * @generated from message shoal.v1.Linked
+ */
+export type Linked = Message<"shoal.v1.Linked"> & {
+  /**
+   * @generated from field: bytes ticket = 1;
+   */
+  ticket: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.Linked.
+ * Use `create(LinkedSchema)` to create a new message.
+ */
+export const LinkedSchema: GenMessage<Linked> = /*@__PURE__*/
+  messageDesc(file_messages, 17);
+
+/**
+ * @generated from message shoal.v1.Unlinked
+ */
+export type Unlinked = Message<"shoal.v1.Unlinked"> & {
+  /**
+   * @generated from field: bytes ticket = 1;
+   */
+  ticket: Uint8Array;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message shoal.v1.Unlinked.
+ * Use `create(UnlinkedSchema)` to create a new message.
+ */
+export const UnlinkedSchema: GenMessage<Unlinked> = /*@__PURE__*/
+  messageDesc(file_messages, 18);
+
+/**
+ * @generated from message shoal.v1.Extend
+ */
+export type Extend = Message<"shoal.v1.Extend"> & {
+  /**
+   * @generated from field: uint32 reserve = 1;
+   */
+  reserve: number;
+};
+
+/**
+ * Describes the message shoal.v1.Extend.
+ * Use `create(ExtendSchema)` to create a new message.
+ */
+export const ExtendSchema: GenMessage<Extend> = /*@__PURE__*/
+  messageDesc(file_messages, 19);
+
+/**
+ * @generated from message shoal.v1.Extended
+ */
+export type Extended = Message<"shoal.v1.Extended"> & {
+  /**
+   * @generated from field: uint32 capacity = 1;
+   */
+  capacity: number;
+};
+
+/**
+ * Describes the message shoal.v1.Extended.
+ * Use `create(ExtendedSchema)` to create a new message.
+ */
+export const ExtendedSchema: GenMessage<Extended> = /*@__PURE__*/
+  messageDesc(file_messages, 20);
+
+/**
+ * @generated from message shoal.v1.Resample
+ */
+export type Resample = Message<"shoal.v1.Resample"> & {
+  /**
+   * @generated from field: shoal.v1.Sampler sampler = 1;
+   */
+  sampler?: Sampler | undefined;
+};
+
+/**
+ * Describes the message shoal.v1.Resample.
+ * Use `create(ResampleSchema)` to create a new message.
+ */
+export const ResampleSchema: GenMessage<Resample> = /*@__PURE__*/
+  messageDesc(file_messages, 21);
+
+/**
+ * @generated from message shoal.v1.Leaving
+ */
+export type Leaving = Message<"shoal.v1.Leaving"> & {
+};
+
+/**
+ * Describes the message shoal.v1.Leaving.
+ * Use `create(LeavingSchema)` to create a new message.
+ */
+export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
+  messageDesc(file_messages, 22);
 
 /**
  * @generated from message shoal.v1.ControlMessage
@@ -539,6 +716,54 @@ export type ControlMessage = Message<"shoal.v1.ControlMessage"> & {
      */
     value: Pong;
     case: "pong";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Resume resume = 10;
+     */
+    value: Resume;
+    case: "resume";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Rewire rewire = 11;
+     */
+    value: Rewire;
+    case: "rewire";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Linked linked = 12;
+     */
+    value: Linked;
+    case: "linked";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Unlinked unlinked = 13;
+     */
+    value: Unlinked;
+    case: "unlinked";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Extend extend = 14;
+     */
+    value: Extend;
+    case: "extend";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Extended extended = 15;
+     */
+    value: Extended;
+    case: "extended";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Resample resample = 16;
+     */
+    value: Resample;
+    case: "resample";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Leaving leaving = 17;
+     */
+    value: Leaving;
+    case: "leaving";
   } | { case: undefined; value?: undefined };
 };
 
@@ -547,7 +772,7 @@ export type ControlMessage = Message<"shoal.v1.ControlMessage"> & {
  * Use `create(ControlMessageSchema)` to create a new message.
  */
 export const ControlMessageSchema: GenMessage<ControlMessage> = /*@__PURE__*/
-  messageDesc(file_messages, 15);
+  messageDesc(file_messages, 23);
 
 /**
  * @generated from message shoal.v1.StageInfo
@@ -619,7 +844,7 @@ export type StageInfo = Message<"shoal.v1.StageInfo"> & {
  * Use `create(StageInfoSchema)` to create a new message.
  */
 export const StageInfoSchema: GenMessage<StageInfo> = /*@__PURE__*/
-  messageDesc(file_messages, 16);
+  messageDesc(file_messages, 24);
 
 /**
  * @generated from message shoal.v1.PeerAddress
@@ -641,7 +866,7 @@ export type PeerAddress = Message<"shoal.v1.PeerAddress"> & {
  * Use `create(PeerAddressSchema)` to create a new message.
  */
 export const PeerAddressSchema: GenMessage<PeerAddress> = /*@__PURE__*/
-  messageDesc(file_messages, 17);
+  messageDesc(file_messages, 25);
 
 /**
  * @generated from message shoal.v1.InfoRequest
@@ -660,7 +885,7 @@ export type InfoRequest = Message<"shoal.v1.InfoRequest"> & {
  * Use `create(InfoRequestSchema)` to create a new message.
  */
 export const InfoRequestSchema: GenMessage<InfoRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 18);
+  messageDesc(file_messages, 26);
 
 /**
  * @generated from message shoal.v1.Info
@@ -692,5 +917,5 @@ export type Info = Message<"shoal.v1.Info"> & {
  * Use `create(InfoSchema)` to create a new message.
  */
 export const InfoSchema: GenMessage<Info> = /*@__PURE__*/
-  messageDesc(file_messages, 19);
+  messageDesc(file_messages, 27);
 

@@ -72,6 +72,8 @@ const sampler = z.object({
 const nonEmptySpan = (value: { start: number; end: number }) => value.start < value.end
 const spanError = { message: 'must be a range of at least one block', path: ['end'] }
 
+const nextHop = z.object({ peer, addresses, ticket: bytes16 })
+
 const open = z
   .object({
     type: z.literal('open'),
@@ -82,7 +84,7 @@ const open = z
     head: z.boolean(),
     profile,
     ticketIn: bytes16,
-    next: z.object({ peer, addresses, ticket: bytes16 }).optional(),
+    next: nextHop.optional(),
     reserve: position,
     sampler: sampler.optional()
   })
@@ -114,7 +116,28 @@ export const controlMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('timing'), frames: z.array(frameTiming).min(1).max(MAX_TIMINGS) }),
   z.object({ type: z.literal('close') }),
   z.object({ type: z.literal('ping'), nonce }),
-  z.object({ type: z.literal('pong'), nonce })
+  z.object({
+    type: z.literal('pong'),
+    nonce,
+    epoch: uint32,
+    length: position,
+    computed: position,
+    receivedBytes: z.number().min(0),
+    stepMicroseconds: uint32
+  }),
+  z.object({ type: z.literal('resume'), session: bytes16, drawFrom: position }),
+  z.object({
+    type: z.literal('rewire'),
+    ticketIn: bytes16.optional(),
+    next: nextHop.optional(),
+    drawFrom: position
+  }),
+  z.object({ type: z.literal('linked'), ticket: bytes16 }),
+  z.object({ type: z.literal('unlinked'), ticket: bytes16, message: z.string().max(1_024) }),
+  z.object({ type: z.literal('extend'), reserve: position }),
+  z.object({ type: z.literal('extended'), capacity: position }),
+  z.object({ type: z.literal('resample'), sampler }),
+  z.object({ type: z.literal('leaving') })
 ]) satisfies z.ZodType<ControlMessage>
 
 const stage = z

@@ -88,7 +88,9 @@ export const REFUSAL_CODES = [
   'input',
   'next',
   'busy',
-  'stopping'
+  'stopping',
+  'session',
+  'idle'
 ] as const
 
 /** Why a stage gives up a session; other strings than {@link REFUSAL_CODES} may come from newer peers. */
@@ -145,12 +147,95 @@ export interface Ping {
   nonce: number
 }
 
+/** Stage to consumer: it lives, and where the session stands. */
 export interface Pong {
   type: 'pong'
   nonce: number
+  epoch: number
+  /** Positions admitted, from 0. */
+  length: number
+  /** Of these, computed and handed on (or kept for a next hop that is away). */
+  computed: number
+  /** Bytes that have come on the data stream from the hop before: whether a slow link moves. */
+  receivedBytes: number
+  /** What the stage expects its next step to take. */
+  stepMicroseconds: number
 }
 
-export type ControlMessage = Open | Opened | Refused | Need | Tokens | Timing | Close | Ping | Pong
+/** Consumer to stage, the first message on a new stream: the stream before was lost, the session goes on. */
+export interface Resume {
+  type: 'resume'
+  /** As in {@link Open}. */
+  session: Uint8Array
+  /** The tail says again what it drew from rows at this position and later. */
+  drawFrom: number
+}
+
+/** Consumer to stage: a neighbour has been replaced. */
+export interface Rewire {
+  type: 'rewire'
+  /** What the new hop before will present. */
+  ticketIn?: Uint8Array
+  /** The new next hop: it gets whatever it lacks of what was ever sent. */
+  next?: NextHop
+  /** Rows before this position are sent again without asking for draws. */
+  drawFrom: number
+}
+
+/** Stage to consumer: the next hop has accepted this ticket. */
+export interface Linked {
+  type: 'linked'
+  ticket: Uint8Array
+}
+
+/** Stage to consumer: there is no way to the next hop with this ticket. The session goes on, and waits. */
+export interface Unlinked {
+  type: 'unlinked'
+  ticket: Uint8Array
+  message: string
+}
+
+/** Consumer to stage: reserve positions up to this. */
+export interface Extend {
+  type: 'extend'
+  reserve: number
+}
+
+/** Stage to consumer: they are reserved. Without room the session is refused with `full`. */
+export interface Extended {
+  type: 'extended'
+  capacity: number
+}
+
+/** Consumer to tail: draw otherwise from the next row on that it gets. */
+export interface Resample {
+  type: 'resample'
+  sampler: SamplerOptions
+}
+
+/** Stage to consumer: this node is about to leave; it serves until the session has moved. */
+export interface Leaving {
+  type: 'leaving'
+}
+
+export type ControlMessage =
+  | Open
+  | Opened
+  | Refused
+  | Need
+  | Tokens
+  | Timing
+  | Close
+  | Ping
+  | Pong
+  | Resume
+  | Rewire
+  | Linked
+  | Unlinked
+  | Extend
+  | Extended
+  | Resample
+  | Leaving
 
 /** One span that a node has loaded. */
 export interface StageInfo {
@@ -203,6 +288,15 @@ export interface Frame {
   codec: FrameCodec
   /** Row-major, 4-byte aligned after decoding; empty for codec `none`. */
   payload: Uint8Array
+}
+
+/** What the receiving end of a data stream has, and takes: its answer to a ticket. */
+export interface Accepted {
+  /** It has positions [0, length) as of this epoch. */
+  epoch: number
+  length: number
+  /** Most rows per frame. */
+  maxRows: number
 }
 
 /** What a receiver accepts in one frame. */

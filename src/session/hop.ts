@@ -1,0 +1,273 @@
+/** One stage of a session's chain as the consumer sees it: its control stream, where it stands, and whether it lives. */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { ControlMessage, ControlStream, Host, Need, Open, Pong, Tokens } from '../net/index.ts'
+import type { ChainHop } from '../swarm/index.ts'
+import { HopStatistics } from './statistics.ts'
+import { Way } from './way.ts'
+
+export const TICKET_BYTES = 16
+/** Whoever has said nothing for so long is asked: soon while an answer is waited for, rarely between answers. */
+const ASK_AFTER_MS = { active: 250, idle: 5_000 }
+/** Who has been asked and says nothing is gone, after this or four times what it predicts. Ticks come on top. */
+const SILENCE_MS = { active: 950, idle: 15_000 }
+const PREDICTED_TIMES = 4
+/** Round trips that long ago say nothing about now. */
+const FORGET_MS = 30_000
+/** To come back to a stage whose connection broke. Who is dead refuses at once. */
+const RESUME_MS = 2_000
+/** A stage that does not say goodbye by then is left to find out by itself. */
+const CLOSE_MS = 1_000
+
+/** Why a hop is no longer one. */
+export interface Loss {
+  readonly code: 'REFUSED' | 'LOST' | 'TIMEOUT'
+  /** What the stage said, if it did; see RefusalCode. */
+  readonly refusal?: string
+  readonly message: string
+}
+
+export interface HopEvents {
+  tokens(message: Tokens): void
+  need(hop: Hop, message: Need): void
+  /** Opened, linked, unlinked, extended, back: whoever waits looks again. */
+  changed(hop: Hop): void
+  leaving(hop: Hop): void
+  /** Last. */
+  lost(hop: Hop, loss: Loss): void
+}
+
+export class Hop {
+  readonly place: ChainHop
+  readonly statistics = new HopStatistics()
+  /** Known to this stage and us alone: with it a lost connection is resumed. */
+  readonly id: Uint8Array = randomBytes(TICKET_BYTES)
+  /** What the hop before presents. */
+  ticketIn: Uint8Array = randomBytes(TICKET_BYTES)
+  /** To the hop after; the tail needs none. */
+  readonly way = new Way()
+  isOpen = false
+  isLeaving = false
+  /** When to look again for somebody to move to from a stage that is leaving, by performance.now(). */
+  moveAt = 0
+  loss: Loss | undefined
+  /** Positions that it has reserved. */
+  capacity = 0
+  /** Positions that it was asked to reserve. */
+  asked = 0
+  /** What it said last of where it stands. */
+  #standing: Pong | undefined
+  /** Since when it has said so of `computed`, and since when nothing has come to it while it had nothing to do. */
+  #computedSince = 0
+  #hungrySince = 0
+  readonly #host: Host
+  readonly #events: HopEvents
+  /** The position of the first row whose draw we have not seen. */
+  readonly #drawFrom: () => number
+  #control: ControlStream | undefined
+  #isClosed = false
+  readonly #gone = Promise.withResolvers<void>()
+  #heard = performance.now()
+  #asked: { readonly nonce: number; readonly at: number } | undefined
+  #nonce = 0
+  #roundTrips: { readonly ms: number; readonly at: number }[] = []
+  #replies = new Map<number, () => void>()
+
+  constructor(host: Host, place: ChainHop, events: HopEvents, drawFrom: () => number) {
+    this.#host = host
+    this.place = place
+    this.#events = events
+    this.#drawFrom = drawFrom
+  }
+
+  /** Reaches the stage and asks it to admit the session; `isOpen` and `loss` tell how it went. */
+  async open(message: Open, signal: AbortSignal): Promise<void> {
+    this.asked = message.reserve
+    if (message.next !== undefined) this.way.begin(message.next.ticket)
+    try {
+      const control = await this.#reach(signal)
+      if (this.#isClosed) return control.abort(new Error('the session has ended'))
+      this.#listen(control)
+      control.send(message)
+    } catch (error) {
+      this.lose({ code: 'LOST', message: `it cannot be reached: ${(error as Error).message}` })
+    }
+  }
+
+  /** Resolves when it is lost or closed. */
+  get gone(): Promise<void> {
+    return this.#gone.promise
+  }
+
+  #reach(signal: AbortSignal): Promise<ControlStream> {
+    return this.#host.openControl(this.place.peer, [...this.place.addresses], signal)
+  }
+
+  #listen(control: ControlStream): void {
+    this.#control = control
+    this.#heard = performance.now()
+    control.start({
+      receive: (message) => {
+        if (this.#control === control && this.loss === undefined) this.#receive(message)
+      },
+      end: (error) => {
+        if (this.#control === control && !this.#isClosed) void this.#ended(error)
+      }
+    })
+  }
+
+  #receive(message: ControlMessage): void {
+    this.#heard = performance.now()
+    switch (message.type) {
+      case 'opened':
+        this.isOpen = true
+        this.capacity = message.capacity
+        this.#events.changed(this)
+        break
+      case 'extended':
+        this.capacity = message.capacity
+        this.#events.changed(this)
+        break
+      case 'leaving':
+        this.isLeaving = true
+        this.#events.leaving(this)
+        break
+      case 'linked':
+        if (this.way.is(message.ticket)) this.way.opened()
+        this.#events.changed(this)
+        break
+      case 'unlinked':
+        if (this.way.is(message.ticket)) this.way.broke(message.message)
+        this.#events.changed(this)
+        break
+      case 'refused':
+        this.lose({ code: 'REFUSED', refusal: message.code, message: `${message.message} (${message.code})` })
+        break
+      case 'timing':
+        for (const frame of message.frames) this.statistics.add(frame)
+        break
+      case 'pong':
+        this.#answered(message)
+        break
+      case 'need':
+        this.#events.need(this, message)
+        break
+      case 'tokens':
+        this.#events.tokens(message)
+        break
+    }
+  }
+
+  #answered(pong: Pong): void {
+    const before = this.#standing
+    const now = this.#heard
+    if (pong.computed !== before?.computed) this.#computedSince = now
+    const isHungry = pong.computed === pong.length && pong.receivedBytes === before?.receivedBytes
+    if (!isHungry) this.#hungrySince = now
+    this.#standing = pong
+    this.#replies.get(pong.nonce)?.()
+    this.#replies.delete(pong.nonce)
+    if (this.#asked?.nonce !== pong.nonce) return
+    const roundTrip = { ms: now - this.#asked.at, at: now }
+    this.#roundTrips = [...this.#roundTrips.filter(({ at }) => now - at < FORGET_MS), roundTrip]
+    this.#asked = undefined
+  }
+
+  /** The stream ended. A broken connection may be no more than that: the stage keeps the session for a while. */
+  async #ended(error: Error | undefined): Promise<void> {
+    if (this.loss !== undefined) return
+    const message = error === undefined ? 'it closed the session' : `its connection ended: ${error.message}`
+    if (error === undefined || !this.isOpen) return this.lose({ code: 'LOST', message })
+    this.isOpen = false
+    this.#control = undefined
+    try {
+      const control = await this.#reach(AbortSignal.timeout(RESUME_MS))
+      if (this.#isClosed || this.loss !== undefined) return control.abort(new Error('the session has ended'))
+      this.#listen(control)
+      control.send({ type: 'resume', session: this.id, drawFrom: this.#drawFrom() })
+    } catch {
+      this.lose({ code: 'LOST', message })
+    }
+  }
+
+  send(message: ControlMessage): void {
+    this.#control?.send(message)
+  }
+
+  /** Resolves when the stage has read all that was sent to it before; never where it is lost. */
+  reached(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#replies.set(this.#ask(), resolve)
+    return promise
+  }
+
+  #ask(): number {
+    this.#nonce += 1
+    this.#asked ??= { nonce: this.#nonce, at: performance.now() }
+    this.send({ type: 'ping', nonce: this.#nonce })
+    return this.#nonce
+  }
+
+  /** Looks whether it is alive. `lateMs`: so much later than planned, by our own fault, which is not held against it. */
+  tick(isActive: boolean, lateMs: number): void {
+    if (this.loss !== undefined || this.#control === undefined) return
+    const now = performance.now()
+    this.#heard = Math.min(now, this.#heard + lateMs)
+    const mode = isActive ? 'active' : 'idle'
+    const silence = now - this.#heard
+    if (silence > ASK_AFTER_MS[mode] && this.#asked === undefined) this.#ask()
+    if (this.#asked === undefined || silence <= this.#deadline(mode)) return
+    this.lose({ code: 'TIMEOUT', message: `it has said nothing for ${(silence / 1000).toFixed(1)} s` })
+  }
+
+  #deadline(mode: 'active' | 'idle'): number {
+    return Math.max(SILENCE_MS[mode], PREDICTED_TIMES * this.predictedMs)
+  }
+
+  /** What an answer to a question takes: the worst lately, or what the stage says that its steps take. */
+  get predictedMs(): number {
+    const stepMs = (this.#standing?.stepMicroseconds ?? 0) / 1000
+    return Math.max(stepMs, ...this.#roundTrips.map(({ ms }) => ms))
+  }
+
+  /** Rows that it has computed, and since when it is known. */
+  get computed(): { readonly rows: number; readonly since: number } {
+    return { rows: this.#standing?.computed ?? 0, since: this.#computedSince }
+  }
+
+  /** Whether rows that the hop before has had for it for a while don't come, though it has nothing else to do. */
+  lacks({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
+    const standing = this.#standing
+    if (standing === undefined || standing.length >= rows) return false
+    const waited = performance.now() - Math.max(since, this.#hungrySince)
+    return standing.length === standing.computed && waited > this.#deadline('active')
+  }
+
+  /** An answer is waited for from now on: what it has not said while nobody asked is no sign. */
+  wake(): void {
+    this.#heard = performance.now()
+    this.#hungrySince = this.#heard
+    this.#asked = undefined
+    if (this.loss === undefined && this.#control !== undefined) this.#ask()
+  }
+
+  lose(loss: Loss): void {
+    if (this.loss !== undefined || this.#isClosed) return
+    this.loss = loss
+    this.isOpen = false
+    this.#control?.abort(new Error(loss.message))
+    this.#gone.resolve()
+    this.#events.lost(this, loss)
+  }
+
+  /** Frees the session at the stage, where it can be reached. Its last timings have come after that. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#gone.resolve()
+    const control = this.#control
+    if (control === undefined || this.loss !== undefined) return
+    control.send({ type: 'close' })
+    await Promise.race([control.closed, delay(CLOSE_MS, undefined, { ref: false })])
+    await control.close()
+  }
+}
