@@ -104,18 +104,22 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
 
 /** What happens to the chain, for whoever wonders why the text pauses. */
 function note(event: ChainEvent): void {
+  console.error(`${event.type === 'lost' ? '\n' : ''}note: ${describe(event)}`)
+}
+
+function describe(event: ChainEvent): string {
   const place = ({ start, end, peer }: ChainHop): string => `blocks ${start}-${end} at ${shortPeer(peer)}`
   switch (event.type) {
     case 'lost':
-      return console.error(`\nnote: lost ${place(event.hop)}: ${event.reason}`)
+      return `lost ${place(event.hop)}: ${event.reason}`
     case 'leaving':
-      return console.error(`\nnote: ${place(event.hop)} is leaving`)
+      return `${place(event.hop)} is leaving`
     case 'relayed':
-      return console.error(`\nnote: ${place(event.hop)} is reached through this machine now`)
+      return `${place(event.hop)} is reached through this machine now`
     case 'waiting':
-      return console.error(`note: waiting: ${event.reason}`)
+      return `waiting, since there is ${event.reason}`
     case 'repaired':
-      return console.error(`note: going on with ${event.hops.map(place).join(', ')}`)
+      return `going on with ${event.hops.map(place).join(', ')}`
   }
 }
 

@@ -14,6 +14,8 @@ const SILENCE_MS = { active: 950, idle: 15_000 }
 const PREDICTED_TIMES = 4
 /** Round trips that long ago say nothing about now. */
 const FORGET_MS = 30_000
+/** Where a stage stood longer ago says nothing: while frames flow, nobody is asked. */
+const FRESH_MS = 1_000
 /** To come back to a stage whose connection broke. Who is dead refuses at once. */
 const RESUME_MS = 2_000
 /** A stage that does not say goodbye by then is left to find out by itself. */
@@ -56,7 +58,7 @@ export class Hop {
   /** Positions that it was asked to reserve. */
   asked = 0
   /** What it said last of where it stands. */
-  #standing: Pong | undefined
+  #standing: { readonly pong: Pong; readonly at: number } | undefined
   /** Since when it has said so of `computed`, and since when nothing has come to it while it had nothing to do. */
   #computedSince = 0
   #hungrySince = 0
@@ -66,6 +68,7 @@ export class Hop {
   readonly #drawFrom: () => number
   #control: ControlStream | undefined
   #isClosed = false
+  readonly #opened = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   #heard = performance.now()
   #asked: { readonly nonce: number; readonly at: number } | undefined
@@ -80,10 +83,15 @@ export class Hop {
     this.#drawFrom = drawFrom
   }
 
-  /** Reaches the stage and asks it to admit the session; `isOpen` and `loss` tell how it went. */
+  /** It is leaving, and it is time to look for somebody to move to. */
+  get mustMove(): boolean {
+    return this.isLeaving && this.moveAt < performance.now()
+  }
+
+  /** Reaches the stage and asks it to admit the session. Resolves when it is open or lost. */
   async open(message: Open, signal: AbortSignal): Promise<void> {
     this.asked = message.reserve
-    if (message.next !== undefined) this.way.begin(message.next.ticket)
+    if (message.next !== undefined) this.way.begin(message.next.ticket, false)
     try {
       const control = await this.#reach(signal)
       if (this.#isClosed) return control.abort(new Error('the session has ended'))
@@ -92,6 +100,11 @@ export class Hop {
     } catch (error) {
       this.lose({ code: 'LOST', message: `it cannot be reached: ${(error as Error).message}` })
     }
+    const late = (): void => this.lose({ code: 'TIMEOUT', message: 'it did not open the session in time' })
+    signal.addEventListener('abort', late, { once: true })
+    if (signal.aborted) late()
+    await Promise.race([this.#opened.promise, this.gone])
+    signal.removeEventListener('abort', late)
   }
 
   /** Resolves when it is lost or closed. */
@@ -121,6 +134,7 @@ export class Hop {
     switch (message.type) {
       case 'opened':
         this.isOpen = true
+        this.#opened.resolve()
         this.capacity = message.capacity
         this.#events.changed(this)
         break
@@ -159,12 +173,12 @@ export class Hop {
   }
 
   #answered(pong: Pong): void {
-    const before = this.#standing
+    const before = this.#standing?.pong
     const now = this.#heard
     if (pong.computed !== before?.computed) this.#computedSince = now
     const isHungry = pong.computed === pong.length && pong.receivedBytes === before?.receivedBytes
     if (!isHungry) this.#hungrySince = now
-    this.#standing = pong
+    this.#standing = { pong, at: now }
     this.#replies.get(pong.nonce)?.()
     this.#replies.delete(pong.nonce)
     if (this.#asked?.nonce !== pong.nonce) return
@@ -226,21 +240,26 @@ export class Hop {
 
   /** What an answer to a question takes: the worst lately, or what the stage says that its steps take. */
   get predictedMs(): number {
-    const stepMs = (this.#standing?.stepMicroseconds ?? 0) / 1000
+    const stepMs = (this.#standing?.pong.stepMicroseconds ?? 0) / 1000
     return Math.max(stepMs, ...this.#roundTrips.map(({ ms }) => ms))
   }
 
-  /** Rows that it has computed, and since when it is known. */
+  /** Rows that it has computed, and since when it is known; none where it has not been asked lately. */
   get computed(): { readonly rows: number; readonly since: number } {
-    return { rows: this.#standing?.computed ?? 0, since: this.#computedSince }
+    return { rows: this.#fresh?.computed ?? 0, since: this.#computedSince }
   }
 
   /** Whether rows that the hop before has had for it for a while don't come, though it has nothing else to do. */
   lacks({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
-    const standing = this.#standing
+    const standing = this.#fresh
     if (standing === undefined || standing.length >= rows) return false
     const waited = performance.now() - Math.max(since, this.#hungrySince)
     return standing.length === standing.computed && waited > this.#deadline('active')
+  }
+
+  get #fresh(): Pong | undefined {
+    const isOld = this.#standing === undefined || performance.now() - this.#standing.at > FRESH_MS
+    return isOld ? undefined : this.#standing?.pong
   }
 
   /** An answer is waited for from now on: what it has not said while nobody asked is no sign. */
@@ -255,7 +274,8 @@ export class Hop {
     if (this.loss !== undefined || this.#isClosed) return
     this.loss = loss
     this.isOpen = false
-    this.#control?.abort(new Error(loss.message))
+    this.#control?.send({ type: 'close' }) // it may live and only be silent
+    void this.#control?.close()
     this.#gone.resolve()
     this.#events.lost(this, loss)
   }
