@@ -197,7 +197,8 @@ export class StageSession implements Lane {
     this.#receiver = receiver
     previous?.abort(new Error('replaced by another stream'))
     await this.#cutting?.done
-    if (this.#receiver !== receiver) throw new Error('replaced by another stream')
+    if (this.#receiver !== receiver || this.#ending !== undefined)
+      throw new Error('replaced, or the session has ended')
     if (this.#isPaused) receiver.pause()
     const { width, maxRows } = this.#stage.info
     receiver.start(
