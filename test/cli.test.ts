@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -205,6 +205,80 @@ describe('up and run', () => {
     child.kill('SIGINT') // as npm passes it on
     expect((await once(child, 'exit'))[0]).toBe(0)
   })
+
+  test('a peer that is down is a warning', async () => {
+    const child = start('up', '--data-dir', join(folder, 'lonely'), '--peer', CLOSED, '--json')
+    const warned = line(child.stderr, /^warning: /)
+    await line(child.stdout, /^{/)
+    expect(await warned).toContain(CLOSED)
+  })
+})
+
+describe('finish', () => {
+  const dataDir = (): string => join(folder, 'finish')
+
+  /** A node in `dataDir`, ready, and its end. */
+  async function node(): Promise<{ child: ChildProcess; exit: Promise<Result> }> {
+    const child = start('up', '--model', DEMO, '--data-dir', dataDir())
+    const exit = finish(child)
+    await line(child.stdout, /Press Ctrl-C/)
+    return { child, exit }
+  }
+
+  test('of a node without sessions ends it at once', async () => {
+    const { exit } = await node()
+    const asked = await shoal('finish', '--data-dir', dataDir())
+    expect(asked).toEqual({ code: 0, stdout: 'The node has left.\n', stderr: '' })
+    const { code, stderr } = await exit
+    expect(code).toBe(0)
+    expect(stderr).toContain('asked to leave (shoal finish)\n')
+    expect(stderr).not.toContain('finishing')
+  })
+
+  test('says as JSON how many sessions ended with the node', async () => {
+    const { exit } = await node()
+    const asked = await shoal('finish', '--data-dir', dataDir(), '--json')
+    expect(asked).toEqual({ code: 0, stdout: '{"sessions":0}\n', stderr: '' })
+    expect((await exit).code).toBe(0)
+  })
+
+  test('where no node runs says so, and after a node that was killed, too', async () => {
+    const none = {
+      code: 1,
+      stdout: '',
+      stderr: `error: No node is running in ${dataDir()}: name its folder with --data-dir.\n`
+    }
+    await rm(dataDir(), { recursive: true, force: true })
+    expect(await shoal('finish', '--data-dir', dataDir())).toEqual(none)
+    const { child, exit } = await node()
+    child.kill('SIGKILL')
+    await exit
+    expect(await readdir(dataDir())).toContain('node.sock')
+    expect(await shoal('finish', '--data-dir', dataDir())).toEqual(none)
+  })
+
+  test('is what a second node in a folder is told, which leaves the first one alone', async () => {
+    const { exit } = await node()
+    const second = await shoal('up', '--data-dir', dataDir())
+    expect([second.code, second.stdout]).toEqual([1, ''])
+    expect(second.stderr).toBe(
+      `error: A node is running in ${dataDir()} already: ` +
+        `stop it with "shoal finish --data-dir ${dataDir()}", or use another --data-dir.\n`
+    )
+    expect((await shoal('finish', '--data-dir', dataDir())).code).toBe(0)
+    expect((await exit).code).toBe(0)
+  })
+
+  test('is what SIGTERM does, and what a crash has left is removed', async () => {
+    const replay = join(dataDir(), 'replay')
+    await mkdir(replay, { recursive: true })
+    await writeFile(join(replay, 'left'), 'by a crash')
+    const { child, exit } = await node()
+    expect(existsSync(join(replay, 'left'))).toBe(false)
+    child.kill('SIGTERM')
+    expect((await exit).code).toBe(0)
+    expect(await readdir(dataDir())).not.toContain('node.sock')
+  })
 })
 
 describe('certify', () => {
@@ -241,6 +315,7 @@ describe('what goes wrong is said, without a stack', () => {
     ['blocks that there are not', ['up', '--model', DEMO, '--blocks', '6-9'], 1, /\[6, 9\).*\[0, 8\)/],
     ['a cut that there is not', ['certify', DEMO, '--cut', '8'], 2, /^error: --cut 8: .* from 1 to 7/],
     ['an address that is none', ['run', DEMO, 'x', '--peer', 'somewhere'], 2, /multiaddr/],
+    ['a peer whose address is none', ['up', '--peer', 'somewhere'], 2, /multiaddr/],
     [
       'an address that is not ours',
       ['up', '--listen', '/ip4/192.0.2.1/tcp/0'],
@@ -261,7 +336,7 @@ describe('what goes wrong is said, without a stack', () => {
     expect([result.code, result.stdout]).toEqual([code, ''])
   })
 
-  test.each(['up', 'run', 'certify', 'demo'])('%s --help says what it does', async (command) => {
+  test.each(['up', 'finish', 'run', 'certify', 'demo'])('%s --help says what it does', async (command) => {
     const { code, stdout } = await shoal(command, '--help')
     expect(code).toBe(0)
     expect(stdout).toMatch(new RegExp(`^Usage: shoal ${command} `))

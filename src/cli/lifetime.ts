@@ -18,18 +18,84 @@ export class UsageError extends ShoalError {
  */
 export function untilInterrupted(): AbortSignal {
   const controller = new AbortController()
-  let first = 0
-  const stop = (): void => {
-    if (controller.signal.aborted && performance.now() - first > SAME_SIGNAL_MS) process.exit(INTERRUPTED)
-    first ||= performance.now()
+  const interrupted = (): void => {
+    if (controller.signal.aborted) process.exit(INTERRUPTED)
     controller.abort()
   }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
-  process.once('disconnect', stop)
-  process.channel?.unref() // waiting for it must not keep the process alive
-  if (process.connected === false) stop() // it was gone before anybody listened; undefined: there was none
+  onInterrupted(interrupted, () => controller.abort())
   return controller.signal
+}
+
+/**
+ * For a process that others rely on: it ends in good order at Ctrl-C, at SIGTERM or when `finish` is called. The
+ * next Ctrl-C or SIGTERM, and the end of the process that started this one, leave no time for that.
+ */
+export class Lifetime {
+  readonly #end = new AbortController()
+  /** No more time for good order. */
+  readonly #hurry = new AbortController()
+  #isDraining = false
+
+  constructor() {
+    onInterrupted(
+      () => this.#interrupted(),
+      () => this.#endAtOnce()
+    )
+  }
+
+  /** Aborted when the process is to end. */
+  get signal(): AbortSignal {
+    return this.#end.signal
+  }
+
+  finish(): void {
+    this.#end.abort()
+  }
+
+  /** Does what good order asks for, if there is time; the signal says when there is none left. */
+  async drain(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.#hurry
+    if (signal.aborted) return
+    this.#isDraining = true
+    await work(signal)
+    this.#isDraining = false
+  }
+
+  #interrupted(): void {
+    if (!this.#end.signal.aborted) {
+      this.finish()
+    } else if (this.#isDraining && !this.#hurry.signal.aborted) {
+      process.exitCode = INTERRUPTED
+      this.#endAtOnce()
+    } else {
+      process.exit(INTERRUPTED)
+    }
+  }
+
+  #endAtOnce(): void {
+    this.#hurry.abort()
+    this.#end.abort()
+  }
+}
+
+/** Ctrl-C and SIGTERM, each of them once; and `orphaned` when the process that started this one is gone. */
+function onInterrupted(interrupted: () => void, orphaned: () => void): void {
+  let last = Number.NEGATIVE_INFINITY
+  const signalled = (): void => {
+    const now = performance.now()
+    if (now - last <= SAME_SIGNAL_MS) return
+    last = now
+    interrupted()
+  }
+  const left = (): void => {
+    last = performance.now() // whoever leaves may send a signal, too
+    orphaned()
+  }
+  process.on('SIGINT', signalled)
+  process.on('SIGTERM', signalled)
+  process.once('disconnect', left)
+  process.channel?.unref() // waiting for it must not keep the process alive
+  if (process.connected === false) left() // it was gone before anybody listened; undefined: there was none
 }
 
 export async function aborted(signal: AbortSignal): Promise<void> {

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { ShoalError, VERSION } from '../common/index.ts'
 import { certifyCommand } from './certify.ts'
 import { demoCommand } from './demo.ts'
+import { finishCommand } from './finish.ts'
 import { UsageError } from './lifetime.ts'
 import { runCommand } from './run.ts'
 import { upCommand } from './up.ts'
@@ -21,7 +22,7 @@ const program = new Command('shoal')
   .showHelpAfterError('(see --help)')
   .configureHelp({ showGlobalOptions: true })
 
-for (const command of [upCommand(), runCommand(), certifyCommand(), demoCommand()]) {
+for (const command of [upCommand(), finishCommand(), runCommand(), certifyCommand(), demoCommand()]) {
   program.addCommand(command.showHelpAfterError('(see --help)').exitOverride())
 }
 
