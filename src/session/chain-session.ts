@@ -146,8 +146,10 @@ export class ChainSession implements Session {
     this.#limit = needed
     if (this.#failure?.code !== 'CLOSED') this.#failure = undefined
     try {
+      // Before anybody is asked to take over from a tail that was lost meanwhile.
+      const resampled = sampler === undefined ? undefined : this.#chain.resample(sampler)
       this.#chain.activate(waitMs)
-      if (sampler !== undefined) await this.#chain.resample(sampler)
+      if (resampled !== undefined) await resampled
       this.#begin(tokens)
       for (;;) {
         for (let token = answer.queue.shift(); token !== undefined; token = answer.queue.shift()) {

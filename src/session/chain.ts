@@ -204,7 +204,11 @@ export class Chain {
     this.#giveUpAt = performance.now() + this.#waitMs
     this.#mending = this.#mendAll().then((error) => {
       this.#mending = undefined
-      if (error === undefined || this.#waitMs === undefined) return
+      if (this.#waitMs === undefined) return
+      if (error === undefined) {
+        if (!this.#route.isWhole) this.#mend() // it broke again before anybody could be told
+        return
+      }
       this.#waitMs = undefined
       this.#failure = error
       this.#init.onFailed(error)
