@@ -1,12 +1,15 @@
 // What a session sends when stages ask for rows again, repeat themselves or blame each other: hops in memory.
-import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { FakeControl, FakeData } from '../../test/streams.ts'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { FakeData } from '../../test/streams.ts'
 import type { Frame } from '../net/index.ts'
-import type { ChainHop } from '../swarm/index.ts'
-import { ChainSession } from './chain-session.ts'
+import { openSession, type Session } from './index.ts'
+import { defaultSampler } from './sampler.ts'
+import { all, FakeHost, NO_END, place } from './testing.ts'
 
-const HOPS = 3
 const MAX_ROWS = 4
+const CHAIN = [place('peer0', 0, 3), place('peer1', 3, 6), place('peer2', 6, 8)]
+/** Nobody takes over here: whoever is lost is missed at once. */
+const AT_ONCE = { waitMs: 0 }
 
 /** As epoch:position+rows, with a star where a token is drawn. */
 function sent(): string[] {
@@ -16,46 +19,37 @@ function sent(): string[] {
   )
 }
 
-let controls: FakeControl[]
+let host: FakeHost
 let data: FakeData
-let session: ChainSession
+let session: Session
 
 beforeEach(async () => {
-  const chain = Array.from(
-    { length: HOPS },
-    (_, hop) => ({ peer: `peer${hop}`, start: hop, end: hop + 1 }) as unknown as ChainHop
-  )
-  controls = chain.map(() => new FakeControl())
-  data = new FakeData()
-  session = new ChainSession(chain, controls, 100)
-  const opened = session.opened(new AbortController().signal)
-  for (const control of controls) control.say({ type: 'opened', maxRows: MAX_ROWS, capacity: 100 })
-  await opened
-  session.sendTo(data)
+  host = new FakeHost()
+  host.onData = (_, stream) => {
+    stream.accepted = { epoch: 0, length: 0, maxRows: MAX_ROWS }
+    data = stream
+  }
+  session = await openSession({ host }, { chain: CHAIN, sampler: defaultSampler(), reserve: 100, ...AT_ONCE })
 })
+
+afterEach(() => session.close())
 
 function ids(count: number): Int32Array {
   return Int32Array.from({ length: count }, (_, index) => index + 1)
 }
 
 function begin(prompt: Int32Array, maxTokens = 10): { tokens: Promise<number[]> } {
-  const collect = async (): Promise<number[]> => {
-    const tokens: number[] = []
-    for await (const token of session.generate(prompt, { maxTokens, endTokens: new Set() }))
-      tokens.push(token)
-    return tokens
-  }
-  const tokens = collect()
+  const tokens = all(session.generate(prompt, { maxTokens, endTokens: NO_END, ...AT_ONCE }))
   tokens.catch(() => {})
   return { tokens }
 }
 
 function draw(epoch: number, position: number, token: number): void {
-  controls[HOPS - 1]?.say({ type: 'tokens', epoch, position, tokens: [token] })
+  host.stage('peer2').say({ type: 'tokens', epoch, position, tokens: [token] })
 }
 
 function need(hop: number, epoch: number, length: number): void {
-  controls[hop]?.say({ type: 'need', epoch, length })
+  host.stage(`peer${hop}`).say({ type: 'need', epoch, length })
 }
 
 const settled = (frames: number): Promise<void> =>
@@ -112,7 +106,7 @@ describe('rows that are needed again', () => {
     }
     await settled(17)
     need(1, 16, 0)
-    await expect(tokens).rejects.toMatchObject({ code: 'LOST', hop: 1 })
+    await expect(tokens).rejects.toMatchObject({ code: 'LOST', hop: undefined })
   })
 })
 
@@ -132,45 +126,55 @@ describe('tokens', () => {
   })
 
   test('that came before a failure are given first', async () => {
-    const { tokens } = begin(ids(4), 5)
-    const answer = session.figures // no row was reported
-    expect(answer.map(({ rows }) => rows)).toEqual([0, 0, 0])
+    const answer = session.generate(ids(4), { maxTokens: 5, endTokens: NO_END, ...AT_ONCE })
+    const first = answer.next()
+    expect(session.figures.map(({ rows }) => rows)).toEqual([0, 0, 0]) // no row was reported
     draw(0, 3, 50)
-    controls[1]?.end(new Error('reset'))
-    await expect(tokens).rejects.toThrow(
-      'Hop 2 of 3 (blocks 1-2 at peer1): its connection ended: reset. The answer had 1'
+    host.unreachable.add('peer1')
+    host.stage('peer1').end(new Error('reset'))
+    expect((await first).value).toBe(50)
+    await expect(answer.next()).rejects.toThrow(
+      'Hop 2 of 3 (blocks 3-6 at peer1): its connection ended: reset. The answer had 1 tokens.'
     )
   })
 })
 
 describe('the hop that is named', () => {
-  const lost = { type: 'refused', code: 'next', message: 'the next hop is gone' } as const
+  /** The first hop has lost its way to the second. */
+  function unlink(): void {
+    const ticket = host.stage('peer0').received('open')[0]?.next?.ticket as Uint8Array
+    host.stage('peer0').say({ type: 'unlinked', ticket, message: 'reset' })
+  }
 
-  test('is the one that has the reason, if it says it', async () => {
+  test('is the one that has the reason, if it says it soon', async () => {
     const { tokens } = begin(ids(4))
-    controls[0]?.say(lost)
-    controls[0]?.end()
-    controls[1]?.say({ type: 'refused', code: 'engine', message: 'the engine died' })
+    unlink()
+    host.stage('peer1').say({ type: 'refused', code: 'engine', message: 'the engine died' })
     await expect(tokens).rejects.toMatchObject({ code: 'REFUSED', hop: 1 })
   })
 
-  test('is the farthest that was lost, if none of them speaks', async () => {
+  test('is the one that is not reached any more, if it knows of nothing', async () => {
     const { tokens } = begin(ids(4))
-    controls[0]?.say(lost)
-    controls[1]?.say(lost)
-    controls[0]?.end()
-    controls[1]?.end()
-    await expect(tokens).rejects.toMatchObject({ code: 'LOST', hop: 2 })
+    unlink()
+    await expect(tokens).rejects.toThrow(
+      'Hop 2 of 3 (blocks 3-6 at peer1): the hop before cannot reach it: reset'
+    )
   })
 
-  test('is the last one to open, when time is over', async () => {
-    const chain = [{ peer: 'a' }, { peer: 'b' }] as unknown as ChainHop[]
-    const [first, second] = [new FakeControl(), new FakeControl()]
-    const slow = new ChainSession(chain, [first, second], 10)
-    const giveUp = new AbortController()
-    const opened = slow.opened(giveUp.signal)
-    first.say({ type: 'opened', maxRows: MAX_ROWS, capacity: 10 })
-    giveUp.abort()
+  test('is the one that does not open, when time is over', async () => {
+    const slow = new FakeHost()
+    slow.onControl = (peer, stage) => {
+      if (peer === 'peer1') stage.ignored.add('open')
+    }
+    const timeUp = new AbortController()
+    vi.spyOn(AbortSignal, 'timeout').mockReturnValue(timeUp.signal)
+    const opened = openSession(
+      { host: slow },
+      { chain: CHAIN, sampler: defaultSampler(), reserve: 10, ...AT_ONCE }
+    )
+    await new Promise(setImmediate) // the others have opened by then
+    timeUp.abort()
+    vi.restoreAllMocks()
     await expect(opened).rejects.toMatchObject({ code: 'TIMEOUT', hop: 1 })
   })
 })
