@@ -3,14 +3,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { LlamaEngine, type SamplerSettings } from '../src/engine/index.ts'
 import { openModel } from '../src/models/index.ts'
 import { type HostingSettings, Node } from '../src/node/index.ts'
-import { type ChainHop, discover, findChain } from '../src/swarm/index.ts'
+import { type ChainHop, Directory, discover, findChain } from '../src/swarm/index.ts'
 
 export const DEMO = fileURLToPath(new URL('../models/demo.gguf', import.meta.url))
 export const BLOCKS = 8
+const CONTEXT = 1024
+const SESSIONS = 4
 /** As a session cuts its prompts, so that the whole model computes the same batches. */
 const PREFILL_ROWS = 128
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
@@ -26,7 +28,7 @@ export class TestSwarm {
   readonly consumer: Node
   readonly nodes: Node[] = []
   readonly #folder: string
-
+  readonly #addresses: string[] = []
   private constructor(folder: string) {
     this.#folder = folder
     this.consumer = new Node({ dataDir: join(folder, 'consumer'), listen: [], peers: [], ephemeral: true })
@@ -50,8 +52,8 @@ export class TestSwarm {
     const hosting = {
       model: DEMO,
       blocks: { start, end },
-      context: 1024,
-      sessions: 4,
+      context: CONTEXT,
+      sessions: SESSIONS,
       kvType: 'f16' as const
     }
     const node = new Node({
@@ -62,7 +64,48 @@ export class TestSwarm {
     })
     this.nodes.push(node)
     await node.start()
+    this.#addresses.push(node.host.addresses[0] as string)
     return node
+  }
+
+  /** Hosts those of `spans` that no node has, or not as often. */
+  async fill(spans: readonly string[]): Promise<void> {
+    const there = this.nodes.map(({ stage }) => `${stage?.info.start}-${stage?.info.end}`)
+    const missing = spans.filter((span) => {
+      const index = there.indexOf(span)
+      if (index >= 0) there.splice(index, 1)
+      return index < 0
+    })
+    await Promise.all(missing.map((span) => this.host(span)))
+  }
+
+  /** A new directory, which asks all nodes, those that come later, too. */
+  async directory(): Promise<Directory> {
+    const directory = new Directory(this.consumer, { addresses: this.#addresses })
+    await directory.refresh()
+    return directory
+  }
+
+  /** The node at a hop. */
+  at({ peer }: { readonly peer: string } = { peer: 'nobody' }): Node {
+    const node = this.nodes.find(({ host }) => host.peerId === peer)
+    if (node === undefined) throw new Error(`no node is ${peer}`)
+    return node
+  }
+
+  /** All its connections are reset, as when its process is killed. */
+  async lose(...nodes: readonly Node[]): Promise<void> {
+    await Promise.all(nodes.map(({ host }) => host.stop()))
+    for (const node of nodes) this.nodes.splice(this.nodes.indexOf(node), 1)
+    await Promise.all(nodes.map((node) => node.stop()))
+  }
+
+  /** Resolves when no session holds anything, on any node or those given. */
+  async allFree(nodes: readonly Node[] = this.nodes, timeout?: number): Promise<void> {
+    const free = { sequences: SESSIONS, positions: CONTEXT }
+    await eventually(() => {
+      expect(nodes.map(({ stage }) => stage?.free)).toEqual(nodes.map(() => free))
+    }, timeout)
   }
 
   /** The chain over `nodes`, by default all of them. */

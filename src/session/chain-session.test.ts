@@ -1,19 +1,17 @@
 // The session over real chains: what three nodes say is what one model says, and what goes wrong is named.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { BLOCKS, eventually, TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
+import { BLOCKS, TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
 import type { LlamaEngine } from '../engine/index.ts'
 import type { Node } from '../node/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import { openSession, type Session, SessionError } from './index.ts'
+import { openSession, type Session } from './index.ts'
 import { defaultSampler } from './sampler.ts'
+import { all, FISH, failure, NO_END, SUN } from './testing.ts'
 
-const NO_END: ReadonlySet<number> = new Set()
+/** Nobody can take over: what is lost is missed at once. */
+const AT_ONCE = { waitMs: 0 }
 /** Where nobody listens. */
 const CLOSED = '/ip4/127.0.0.1/tcp/9'
-const FREE = { sequences: 4, positions: 1024 }
-/** Their best two tokens are apart by 0.018 at least all along, and rounding moves logits by far less. */
-const FISH = 'Tell me a story about a little fish.'
-const SUN = 'The sun was warm and'
 
 let whole: LlamaEngine
 let swarm: TestSwarm
@@ -34,12 +32,6 @@ function open(init: Partial<Parameters<typeof openSession>[1]> = {}): Promise<Se
   return openSession(swarm.consumer, { chain, sampler: defaultSampler(), reserve: 256, ...init })
 }
 
-async function all(answer: AsyncIterable<number>): Promise<number[]> {
-  const tokens: number[] = []
-  for await (const token of answer) tokens.push(token)
-  return tokens
-}
-
 /** Opens a session for one answer. */
 async function ask(
   prompt: Int32Array,
@@ -52,23 +44,6 @@ async function ask(
   } finally {
     await session.close()
   }
-}
-
-async function failure(work: Promise<unknown>): Promise<SessionError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason
-  )
-  expect(error).toBeInstanceOf(SessionError)
-  return error as SessionError
-}
-
-/** Nothing is held anywhere. */
-async function expectFree(nodes: readonly Node[] = swarm.nodes, timeout?: number): Promise<void> {
-  await eventually(
-    () => expect(nodes.map(({ stage }) => stage?.free)).toEqual(nodes.map(() => FREE)),
-    timeout
-  )
 }
 
 describe('an answer is the whole model’s, token for token', () => {
@@ -208,7 +183,7 @@ describe('an answer ends', () => {
     giveUp.abort(new Error('enough'))
     await expect(all(answer)).rejects.toThrow('enough')
     await session.close()
-    await expectFree(swarm.nodes, 1_000)
+    await swarm.allFree(swarm.nodes, 1_000)
   })
 })
 
@@ -216,7 +191,7 @@ describe('what cannot be', () => {
   test.each([
     ['no prompt', 0, 8],
     ['no answer', 4, 0],
-    ['more than is reserved', 250, 8]
+    ['more than the stages have', 1_018, 8]
   ])('%s', async (_, rows, maxTokens) => {
     const session = await open()
     const answer = session.generate(new Int32Array(rows).fill(50), { maxTokens, endTokens: NO_END })
@@ -225,10 +200,10 @@ describe('what cannot be', () => {
   })
 
   test('more positions than a stage has', async () => {
-    const error = await failure(open({ reserve: 5_000 }))
+    const error = await failure(open({ reserve: 5_000, ...AT_ONCE }))
     expect(error.code).toBe('REFUSED')
     expect(error.message).toContain('5000 positions asked for, 1024 are free')
-    await expectFree()
+    await swarm.allFree()
   })
 
   test('an id that the model does not have ends this session and no other', async () => {
@@ -244,7 +219,7 @@ describe('what cannot be', () => {
     const error = await failure(open({ sampler: defaultSampler({ grammar: 'root ::= (' }) }))
     expect([error.code, error.hop]).toEqual(['REFUSED', 2])
     expect(error.message).toContain('grammar')
-    await expectFree()
+    await swarm.allFree()
   })
 
   test('a chain without hops', async () => {
@@ -255,22 +230,23 @@ describe('what cannot be', () => {
     const other = chain.map((hop, index) =>
       index === 1 ? { ...hop, peer: swarm.consumer.host.peerId } : hop
     )
-    const error = await failure(open({ chain: other }))
+    const error = await failure(open({ chain: other, ...AT_ONCE }))
     expect([error.code, error.hop]).toEqual(['LOST', 1])
-    await expectFree()
+    await swarm.allFree()
   })
 
   test('a hop that the one before cannot reach', async () => {
     const strangers = await TestSwarm.start(['0-4', '4-8'])
     try {
-      // The consumer needs no address: it is connected.
+      // The consumer needs no address: it is connected. But it does not pass on frames.
       const [first, second] = (await strangers.chain()) as [ChainHop, ChainHop]
-      const init = { sampler: defaultSampler(), reserve: 16 }
+      const { host } = strangers.consumer
+      const init = { sampler: defaultSampler(), reserve: 16, ...AT_ONCE }
       const unreachable = [first, { ...second, addresses: [CLOSED] }]
-      const error = await failure(openSession(strangers.consumer, { ...init, chain: unreachable }))
+      const error = await failure(openSession({ host }, { ...init, chain: unreachable }))
       expect([error.code, error.hop]).toEqual(['LOST', 1])
-      expect(error.message).toContain('the next hop cannot be reached')
-      await expectFree(strangers.nodes)
+      expect(error.message).toContain('the hop before cannot reach it: cannot reach')
+      await strangers.allFree()
     } finally {
       await strangers.stop()
     }
@@ -280,10 +256,10 @@ describe('what cannot be', () => {
     const other = chain.map((hop, index) =>
       index === 1 ? { ...hop, stage: { ...hop.stage, model: 'f'.repeat(64) } } : hop
     )
-    const error = await failure(open({ chain: other }))
+    const error = await failure(open({ chain: other, ...AT_ONCE }))
     expect([error.code, error.hop]).toEqual(['REFUSED', 1])
     expect(error.message).toContain('does not host the model (model)')
-    await expectFree()
+    await swarm.allFree()
   })
 })
 
@@ -295,18 +271,18 @@ describe('opening', () => {
     const opening = open({ signal: giveUp.signal })
     giveUp.abort(reason)
     await expect(opening).rejects.toBe(reason)
-    await expectFree()
+    await swarm.allFree()
   })
 })
 
 // Last, since engines have to come back after it.
-describe('a hop that dies', () => {
+describe('a hop that dies, and nobody is waited for', () => {
   test.each([0, 1, 2])(
     'hop %i, by its engine: the error names it and how far the answer got',
     async (hop) => {
       const prompt = await whole.tokenize(FISH)
       const session = await open()
-      const answer = session.generate(prompt, { maxTokens: 200, endTokens: NO_END })
+      const answer = session.generate(prompt, { maxTokens: 200, endTokens: NO_END, ...AT_ONCE })
       for (let drawn = 0; drawn < 5; drawn++) await answer.next()
       const { engine } = (swarm.nodes[chainNode(hop)] as Node).stage as NonNullable<Node['stage']>
       const back = new Promise<void>((resolve) => {
@@ -322,7 +298,7 @@ describe('a hop that dies', () => {
       )
       await session.close()
       await back
-      await expectFree()
+      await swarm.allFree()
       expect(await ask(prompt, 20)).toEqual(await wholeAnswer(whole, prompt, 20))
     }
   )
@@ -330,14 +306,14 @@ describe('a hop that dies', () => {
   test('with its node: the error names it', async () => {
     const prompt = await whole.tokenize(FISH)
     const session = await open()
-    const answer = session.generate(prompt, { maxTokens: 200, endTokens: NO_END })
+    const answer = session.generate(prompt, { maxTokens: 200, endTokens: NO_END, ...AT_ONCE })
     for (let drawn = 0; drawn < 5; drawn++) await answer.next()
     const victim = swarm.nodes[chainNode(1)] as Node
     await victim.host.stop()
     const error = await failure(all(answer))
     expect([error.code, error.hop]).toEqual(['LOST', 1])
     await session.close()
-    await expectFree(swarm.nodes.filter((node) => node !== victim))
+    await swarm.allFree(swarm.nodes.filter((node) => node !== victim))
   })
 
   function chainNode(hop: number): number {
