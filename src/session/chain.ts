@@ -274,13 +274,13 @@ export class Chain {
     const chain = isFirst ? this.#init.chain : this.#route.places
     const replacement =
       isFirst && this.#trouble === undefined
-        ? { from: 0, places: chain }
+        ? { from: 0, to: chain.length, places: chain }
         : this.#spares.replace(chain, from, isFirst ? chain.length : to, without)
     if (replacement === undefined) return false
-    const newcomers = await this.#route.open(replacement.places, to, this.#within(OPEN_MS))
+    const newcomers = await this.#route.open(replacement.places, replacement.to, this.#within(OPEN_MS))
     if (newcomers === undefined) return false
     if (!isFirst) this.#repairs += 1
-    this.#route.install(newcomers, replacement.from, to)
+    this.#route.install(newcomers, replacement.from, replacement.to)
     return true
   }
 

@@ -11,11 +11,11 @@ function spares(others: readonly ChainHop[], chain = CHAIN): Spares {
   return new Spares({ stages: [...chain, ...others], refresh: async () => {} }, chain[0] as ChainHop)
 }
 
-/** As "from: start-end of peer, ...". */
+/** As "from-to: start-end of peer, ...". */
 function words(replacement: Replacement | undefined): string | undefined {
   if (replacement === undefined) return undefined
   const places = replacement.places.map(({ start, end, peer }) => `${start}-${end} of ${peer}`)
-  return `${replacement.from}: ${places.join(', ')}`
+  return `${replacement.from}-${replacement.to}: ${places.join(', ')}`
 }
 
 beforeEach(() => {
@@ -28,24 +28,24 @@ afterEach(() => {
 
 describe('a lost hop', () => {
   test('is replaced by one that begins there, and is left where the next one begins', () => {
-    const found = spares([place('d', 3, 6), place('e', 3, 8)])
+    const found = spares([place('d', 3, 6), place('e', 3, 7)])
     found.failed('b')
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('1: 3-6 of d')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of d')
     found.failed('d')
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('1: 3-6 of e')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of e')
   })
 
   test('is replaced by as few as possible', () => {
-    const parts = [place('d', 3, 4), place('e', 4, 6), place('f', 4, 5), place('g', 5, 8)]
+    const parts = [place('d', 3, 4), place('e', 4, 6), place('f', 4, 5), place('g', 5, 7)]
     const found = spares(parts)
     found.failed('b')
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('1: 3-4 of d, 4-6 of e')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-4 of d, 4-6 of e')
   })
 
   test('takes the hops before along where nobody can be entered at its start', () => {
     const found = spares([place('d', 0, 6), place('e', 2, 6)])
     found.failed('b')
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('0: 0-6 of d')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('0-2: 0-6 of d')
     found.failed('c')
     expect(words(found.replace(CHAIN, 2, 3))).toBeUndefined()
   })
@@ -53,19 +53,28 @@ describe('a lost hop', () => {
   test('takes along as few of them as possible', () => {
     const found = spares([place('d', 0, 8), place('e', 3, 8)])
     found.failed('c')
-    expect(words(found.replace(CHAIN, 2, 3))).toBe('1: 3-8 of e')
+    expect(words(found.replace(CHAIN, 2, 3))).toBe('1-3: 3-8 of e')
+  })
+
+  test('takes the hops after along where the only others are tails, which can’t be left early', () => {
+    const found = spares([place('d', 3, 8)])
+    found.failed('b')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('1-3: 3-8 of d')
+    const wholes = spares([place('d', 0, 8)])
+    wholes.failed('b')
+    expect(words(wholes.replace(CHAIN, 1, 2))).toBe('0-3: 0-8 of d')
   })
 
   test('and its neighbours are replaced by one', () => {
     const found = spares([place('d', 3, 8)])
     for (const peer of ['b', 'c']) found.failed(peer)
-    expect(words(found.replace(CHAIN, 1, 3))).toBe('1: 3-8 of d')
+    expect(words(found.replace(CHAIN, 1, 3))).toBe('1-3: 3-8 of d')
   })
 
   test('with the hops before it is replaced by those, too, who still live', () => {
     const found = spares([place('d', 2, 6)], [place('a', 0, 3), place('b', 3, 6), place('c', 6, 8)])
     found.failed('b')
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('0: 0-2 of a, 2-6 of d')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('0-2: 0-2 of a, 2-6 of d')
   })
 })
 
@@ -82,7 +91,7 @@ describe('never', () => {
   })
 
   test('who is to be replaced', () => {
-    expect(words(spares([]).replace(CHAIN, 1, 2))).toBe('1: 3-6 of b')
+    expect(words(spares([]).replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of b')
     expect(spares([]).replace(CHAIN, 1, 2, 'b')).toBeUndefined()
   })
 })
@@ -92,7 +101,7 @@ describe('who failed', () => {
     const found = spares([place('d', 0, 6)])
     found.failed('b')
     vi.advanceTimersByTime(60_000)
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('0: 0-6 of d')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('0-2: 0-6 of d')
   })
 
   test('is asked again after a while, which doubles', () => {
@@ -113,7 +122,7 @@ describe('who failed', () => {
     vi.advanceTimersByTime(4_000 + 20_001)
     found.failed('b')
     vi.advanceTimersByTime(250)
-    expect(words(found.replace(CHAIN, 1, 2))).toBe('1: 3-6 of b')
+    expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of b')
   })
 })
 
@@ -130,16 +139,17 @@ describe('any chain, any others, any failures', () => {
 
   /** The least stages for [from, end), by trying everything. */
   function fewest(stages: readonly ChainHop[], from: number, end: number): number {
+    const usable = stages.filter(({ stage }) => !stage.head || stage.end === end)
     const rest = (low: number, high: number): number => {
       if (high >= end) return 0
-      const next = stages.filter(({ stage }) => stage.start > low && stage.start <= high)
-      return 1 + Math.min(Infinity, ...next.map(({ stage }) => rest(stage.start, stage.end)))
+      const next = usable.filter(({ stage }) => stage.start > low && stage.start <= high)
+      return 1 + Math.min(Number.POSITIVE_INFINITY, ...next.map(({ stage }) => rest(stage.start, stage.end)))
     }
-    const first = stages.filter(({ stage }) => stage.start === from)
-    return 1 + Math.min(Infinity, ...first.map(({ stage }) => rest(stage.start, stage.end)))
+    const first = usable.filter(({ stage }) => stage.start === from)
+    return 1 + Math.min(Number.POSITIVE_INFINITY, ...first.map(({ stage }) => rest(stage.start, stage.end)))
   }
 
-  test('the latest entry that is possible, with the fewest stages, none of which failed', () => {
+  test('the narrowest replacement that is possible, by the fewest stages, none of which failed', () => {
     fc.assert(
       fc.property(setting, ({ cuts, spans, lost, more }) => {
         const bounds = [0, ...cuts.toSorted((a, b) => a - b), BLOCKS]
@@ -154,23 +164,29 @@ describe('any chain, any others, any failures', () => {
         const found = spares(others, chain)
         for (const peer of failed) found.failed(peer)
         const good = [...chain, ...others].filter(({ peer }) => !failed.includes(peer))
-        const end = chain[to - 1]?.end as number
-        const least = chain.slice(0, from + 1).map(({ start }) => fewest(good, start, end))
+        const wider = chain
+          .slice(0, from + 1)
+          .flatMap(({ start }, first) =>
+            chain.slice(to - 1).map(({ end }, index) => ({ first, last: to + index, start, end }))
+          )
+          .map((range) => ({ ...range, least: fewest(good, range.start, range.end) }))
+          .filter(({ least }) => least < Number.POSITIVE_INFINITY)
+          .sort((a, b) => a.last - a.first - (b.last - b.first) || a.first - b.first)
         const replacement = found.replace(chain, from, to)
-        const first = least.findLastIndex((count) => count < Infinity)
-        expect(replacement?.from ?? -1).toBe(first)
-        if (replacement === undefined) return
+        const [best] = wider
+        expect([replacement?.from, replacement?.to]).toEqual([best?.first, best?.last])
+        if (replacement === undefined || best === undefined) return
         const { places } = replacement
-        expect(places).toHaveLength(least[first] as number)
-        expect(places.map(({ start }) => start)).toEqual([
-          chain[first]?.start,
-          ...places.slice(0, -1).map((hop) => hop.end)
+        expect(places).toHaveLength(best.least)
+        expect([...places.map(({ start }) => start), best.end]).toEqual([
+          best.start,
+          ...places.map(({ end }) => end)
         ])
-        expect(places.at(-1)?.end).toBe(end)
         for (const { peer, start, end: left, stage } of places) {
           expect(failed).not.toContain(peer)
           expect(start).toBe(stage.start)
           expect(left > start && left <= stage.end).toBe(true)
+          expect(left === stage.end || !stage.head).toBe(true)
         }
       }),
       { seed: SEED, numRuns: 1_000 }

@@ -12,8 +12,12 @@ export interface StageSource {
 }
 
 export interface Replacement {
-  /** Index of the first hop to replace: before the one that was lost where nobody else can be entered at its start. */
+  /**
+   * The hops to replace, `[from, to)`: beyond those that were lost where nobody else can be entered at their start,
+   * or left at their end.
+   */
   readonly from: number
+  readonly to: number
   readonly places: readonly ChainHop[]
 }
 
@@ -45,7 +49,8 @@ export class Spares {
 
   /**
    * The fewest stages for the blocks of `hops[from..to)`, of nodes that never failed if possible, and with as few
-   * hops before them given up as possible: a stage can only be entered at its first block.
+   * hops beside them given up as possible: a stage can only be entered at its first block, and a tail only be left
+   * at its end.
    */
   replace(hops: readonly ChainHop[], from: number, to: number, without?: string): Replacement | undefined {
     const now = performance.now()
@@ -55,13 +60,22 @@ export class Spares {
     )
     const unfailed = fits.filter(({ peer }) => !this.#failures.has(peer))
     const again = fits.filter(({ peer }) => (this.#failures.get(peer)?.until ?? 0) <= now)
-    const end = hops[to - 1]?.end ?? 0
     for (const candidates of [unfailed, again]) {
-      for (let first = from; first >= 0; first--) {
-        const places = findCover(candidates, { start: hops[first]?.start ?? 0, end })
-        if (places !== undefined) return { from: first, places }
+      for (const [first, last] of widened(hops.length, from, to)) {
+        const range = { start: hops[first]?.start ?? 0, end: hops[last - 1]?.end ?? 0 }
+        const places = findCover(candidates, range)
+        if (places !== undefined) return { from: first, to: last, places }
       }
     }
     return undefined
+  }
+}
+
+/** `[from, to)` and all that are wider, the least wide first. */
+function* widened(hops: number, from: number, to: number): Generator<readonly [number, number]> {
+  for (let more = 0; more <= from + hops - to; more++) {
+    for (let before = Math.min(more, from); before >= 0 && to + more - before <= hops; before--) {
+      yield [from - before, to + more - before]
+    }
   }
 }

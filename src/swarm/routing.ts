@@ -68,9 +68,13 @@ export interface Range {
   readonly end: number
 }
 
-/** The fewest of `stages`, all of one model and profile, that together compute `range` of it, if there are any. */
+/**
+ * The fewest of `stages`, all of one model and profile, that together compute `range` of it, if there are any. A
+ * stage with the head is loaded to draw and gives no hidden states: it can't be left early.
+ */
 export function findCover(stages: readonly HostedStage[], range: Range): ChainHop[] | undefined {
-  const cover = fewestHops(stages, range)
+  const usable = stages.filter(({ stage }) => !stage.head || stage.end === range.end)
+  const cover = fewestHops(usable, range)
   return Array.isArray(cover) ? cover : undefined
 }
 
