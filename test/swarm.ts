@@ -28,7 +28,9 @@ export class TestSwarm {
   readonly consumer: Node
   readonly nodes: Node[] = []
   readonly #folder: string
+  /** Of all nodes that ever were. */
   readonly #addresses: string[] = []
+  #hosted = 0
   private constructor(folder: string) {
     this.#folder = folder
     this.consumer = new Node({ dataDir: join(folder, 'consumer'), listen: [], peers: [], ephemeral: true })
@@ -57,7 +59,7 @@ export class TestSwarm {
       kvType: 'f16' as const
     }
     const node = new Node({
-      dataDir: join(this.#folder, `node-${this.nodes.length}`),
+      dataDir: join(this.#folder, `node-${this.#hosted++}`),
       listen: [LOOPBACK],
       peers: [],
       hosting: { ...hosting, threads: 1, gpuLayers: 0, ...settings }

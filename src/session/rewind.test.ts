@@ -25,11 +25,9 @@ let session: Session
 
 beforeEach(async () => {
   host = new FakeHost()
-  host.onData = (_, stream) => {
-    stream.accepted = { epoch: 0, length: 0, maxRows: MAX_ROWS }
-    data = stream
-  }
+  host.maxRows = MAX_ROWS
   session = await openSession({ host }, { chain: CHAIN, sampler: defaultSampler(), reserve: 100, ...AT_ONCE })
+  data = host.data[0]?.stream as FakeData
 })
 
 afterEach(() => session.close())

@@ -84,9 +84,10 @@ export class FakeHost implements Host {
   readonly controls: { readonly peer: string; readonly stage: FakeStage }[] = []
   readonly data: { readonly peer: string; readonly ticket: Uint8Array; readonly stream: FakeData }[] = []
   readonly unreachable = new Set<string>()
+  /** What data streams take per frame. */
+  maxRows = 512
   /** Before anything is sent on a new stream. */
   onControl: (peer: string, stage: FakeStage) => void = () => {}
-  onData: (peer: string, stream: FakeData) => void = () => {}
 
   async openControl(peer: string): Promise<FakeStage> {
     if (this.unreachable.has(peer)) throw new Error(`cannot reach ${peer}`)
@@ -98,9 +99,8 @@ export class FakeHost implements Host {
 
   async openData(peer: string, _addresses: string[], ticket: Uint8Array): Promise<FakeData> {
     if (this.unreachable.has(peer)) throw new Error(`cannot reach ${peer}`)
-    const stream = new FakeData()
+    const stream = new FakeData({ maxRows: this.maxRows })
     this.data.push({ peer, ticket, stream })
-    this.onData(peer, stream)
     return stream
   }
 
