@@ -63,6 +63,7 @@ export class Outlet {
 
   truncate(length: number): void {
     this.#cuts += 1
+    this.#drawFrom = Math.min(this.#drawFrom, length) // what was drawn after these rows is void, too
     this.#log.truncate(length)
   }
 

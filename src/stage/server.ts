@@ -199,9 +199,11 @@ export class StageServer {
 
   /** The ticket that the hop before presents from now on. */
   #rewired(session: StageSession, { ticketIn }: Rewire): void {
-    if (ticketIn === undefined) return
+    if (ticketIn === undefined || session.signal.aborted) return
     const ticket = hex(ticketIn)
-    if (this.#byTicket.has(ticket)) {
+    const holder = this.#byTicket.get(ticket)
+    if (holder === session) return
+    if (holder !== undefined) {
       session.failed('ticket', 'this ticket is in use')
       return
     }

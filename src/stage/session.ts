@@ -53,8 +53,8 @@ export class StageSession implements Lane {
   #length = 0
   /** Positions computed. */
   #computed = 0
-  /** When a frame came last, by performance.now(). */
-  #lastFrame = performance.now()
+  /** When a frame came last, or the consumer asked for something, by performance.now(). */
+  #lastAsked = performance.now()
   /** While the engine cuts the sequence, frames wait here. */
   #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
   /** What the tail drew, for a consumer that comes back. */
@@ -82,7 +82,12 @@ export class StageSession implements Lane {
   /** Since when nothing was asked of it, by performance.now(); undefined while there is. */
   get idleSince(): number | undefined {
     const isBusy = !this.#isOpen || this.#cutting !== undefined || this.#computed < this.#length
-    return isBusy ? undefined : this.#lastFrame
+    return isBusy ? undefined : this.#lastAsked
+  }
+
+  /** Positions that it holds. */
+  get reserved(): number {
+    return this.#place.reserved
   }
 
   #say(message: ControlMessage): void {
@@ -115,6 +120,8 @@ export class StageSession implements Lane {
 
   /** What the consumer says once the session is open. */
   receive(message: ControlMessage): void {
+    if (this.#ending !== undefined) return // came with the message that ended it
+    if (message.type !== 'ping') this.#lastAsked = performance.now() // who needs more room is not who must go for it
     switch (message.type) {
       case 'ping':
         this.#pong(message.nonce)
@@ -196,7 +203,7 @@ export class StageSession implements Lane {
     const previous = this.#receiver
     this.#receiver = receiver
     previous?.abort(new Error('replaced by another stream'))
-    await this.#cutting?.done
+    while (this.#cutting !== undefined) await this.#cutting.done // what waited may cut once more
     if (this.#receiver !== receiver || this.#ending !== undefined)
       throw new Error('replaced, or the session has ended')
     if (this.#isPaused) receiver.pause()
@@ -215,7 +222,7 @@ export class StageSession implements Lane {
   }
 
   #receive(frame: Frame): void {
-    this.#lastFrame = performance.now()
+    this.#lastAsked = performance.now()
     this.#admit(frame)
     this.#holdOrResume()
   }

@@ -30,6 +30,8 @@ export interface Place {
 export interface Guest extends Lane {
   /** Since when nothing was asked of it, by performance.now(); undefined while there is. */
   readonly idleSince: number | undefined
+  /** Positions that it holds. */
+  readonly reserved: number
 }
 
 /** Kept for the next turn of a conversation for so long, room or not. */
@@ -64,7 +66,7 @@ export class Stage implements Startable {
       if (state === 'died') this.#died(detail)
       else this.#reset()
     })
-    this.#sweep = setInterval(() => this.#sendAway(MAX_IDLE_MS), MAX_IDLE_MS / 15).unref()
+    this.#sweep = setInterval(() => this.#sendAwayIdle(), MAX_IDLE_MS / 15).unref()
   }
 
   async stop(): Promise<void> {
@@ -132,13 +134,9 @@ export class Stage implements Startable {
   /** Room for `reserve` positions, for which others that are idle may have to go. */
   admit(reserve: number): Place | Refusal {
     if (this.#away !== undefined) return this.#away
-    if (this.#freeSequences.length === 0) this.#sendAway(MIN_IDLE_MS, () => this.#freeSequences.length > 0)
-    const noRoom = this.#makeRoom(reserve)
+    const noRoom = this.#makeRoom(1, reserve)
     if (noRoom !== undefined) return noRoom
-    const sequence = this.#freeSequences.pop()
-    if (sequence === undefined) {
-      return { code: 'full', message: `all ${this.engine.description.sequences} sessions are taken` }
-    }
+    const sequence = this.#freeSequences.pop() as number
     this.#freePositions -= reserve
     return { sequence, reserved: reserve, process: this.engine.description.process }
   }
@@ -147,30 +145,39 @@ export class Stage implements Startable {
   extend(place: Place, reserve: number): Refusal | undefined {
     const more = reserve - place.reserved
     if (more <= 0) return undefined
-    const noRoom = this.#makeRoom(more)
+    const noRoom = this.#makeRoom(0, more)
     if (noRoom !== undefined) return noRoom
     this.#freePositions -= more
     place.reserved = reserve
     return undefined
   }
 
-  #makeRoom(positions: number): Refusal | undefined {
-    if (positions > this.#freePositions) {
-      this.#sendAway(MIN_IDLE_MS, () => positions <= this.#freePositions)
+  /** Sends idle sessions away, the longest idle first, until there is room. Where there can't be, nobody has to go. */
+  #makeRoom(sequences: number, positions: number): Refusal | undefined {
+    const idle = this.#idle(MIN_IDLE_MS)
+    if (sequences > this.#freeSequences.length + idle.length) {
+      return { code: 'full', message: `all ${this.engine.description.sequences} sessions are taken` }
     }
-    if (positions <= this.#freePositions) return undefined
-    return { code: 'full', message: `${positions} positions asked for, ${this.#freePositions} are free` }
-  }
-
-  /** Ends sessions that are idle for `idleMs` or longer, the longest first, until it is `enough`. */
-  #sendAway(idleMs: number, enough: () => boolean = () => false): void {
-    const latest = performance.now() - idleMs
-    const idle = [...this.#guests].filter(({ idleSince = Number.POSITIVE_INFINITY }) => idleSince <= latest)
-    idle.sort((a, b) => (a.idleSince as number) - (b.idleSince as number))
+    if (positions > idle.reduce((sum, { reserved }) => sum + reserved, this.#freePositions)) {
+      return { code: 'full', message: `${positions} positions asked for, ${this.#freePositions} are free` }
+    }
     for (const guest of idle) {
-      if (enough()) return
+      if (sequences <= this.#freeSequences.length && positions <= this.#freePositions) break
       guest.failed('idle', 'the session was idle the longest, and its place was needed')
     }
+    return undefined
+  }
+
+  /** Who has been asked for nothing in `idleMs` or longer, the longest first. */
+  #idle(idleMs: number): Guest[] {
+    const latest = performance.now() - idleMs
+    const idle = [...this.#guests].filter(({ idleSince = Number.POSITIVE_INFINITY }) => idleSince <= latest)
+    return idle.sort((a, b) => (a.idleSince as number) - (b.idleSince as number))
+  }
+
+  #sendAwayIdle(): void {
+    for (const guest of this.#idle(MAX_IDLE_MS))
+      guest.failed('idle', 'nothing was asked of the session for long')
   }
 
   add(guest: Guest): void {

@@ -1,15 +1,38 @@
-/** An Engine without a model, for tests: its arithmetic is of the ids alone, and it keeps what it was asked. */
-import type { BatchResult, Engine, EngineDescription, GroupResult, RowGroup } from '../engine/index.ts'
+/** An Engine without a model, for tests, and a stage on it whose streams are in memory. */
+import { vi } from 'vitest'
+import { FakeControl, FakeData, FakeReceiver } from '../../test/streams.ts'
+import type {
+  BatchResult,
+  Engine,
+  EngineDescription,
+  GroupResult,
+  RowGroup,
+  SamplerSettings
+} from '../engine/index.ts'
 import { EngineError } from '../engine/index.ts'
+import type {
+  Accepted,
+  ControlMessage,
+  DataSender,
+  Frame,
+  NextHop,
+  Open,
+  Profile,
+  SamplerOptions
+} from '../net/index.ts'
+import { StageServer, type StageServerInit } from './server.ts'
+import { Stage } from './stage.ts'
 
 const WIDTH = 2
 
+/** Its arithmetic is of the ids alone, and it keeps what it was asked. The tail adds its sampler's seed. */
 export class ArithmeticEngine implements Engine {
   description: EngineDescription
   /** Every batch that was run, in order. */
   readonly batches: (readonly RowGroup[])[] = []
   /** The ids of each sequence. */
   readonly histories: number[][]
+  readonly #seeds = new Map<number, number>()
   /** Sequences whose rows fail, and why. */
   readonly failing = new Map<number, EngineError>()
   /** Ids that make the whole batch be refused, as the real engine does with ids outside of its vocabulary. */
@@ -84,7 +107,10 @@ export class ArithmeticEngine implements Engine {
     })
     if (output === 'hidden') return { hidden: Float32Array.from(drawn.flatMap((value) => [value, -value])) }
     if (output === 'none') return {}
-    return { sampled: Int32Array.from(output === 'sample-all' ? drawn : drawn.slice(-1)) }
+    const sampled = (output === 'sample-all' ? drawn : drawn.slice(-1)).map(
+      (token) => token + (this.#seeds.get(sequence) ?? 0)
+    )
+    return { sampled: Int32Array.from(sampled) }
   }
 
   truncate(sequence: number, length: number): Promise<number> {
@@ -101,8 +127,11 @@ export class ArithmeticEngine implements Engine {
     })
   }
 
-  setSampler(): Promise<void> {
-    return this.#inTurn(() => {})
+  setSampler(sequence: number, { seed = 0, repeatPenalty }: SamplerSettings): Promise<void> {
+    return this.#inTurn(() => {
+      if (repeatPenalty === 0) throw new EngineError('INPUT', 'repeatPenalty must not be 0')
+      this.#seeds.set(sequence, seed)
+    })
   }
 
   async start(): Promise<void> {}
@@ -150,4 +179,137 @@ export function nextToken(history: readonly number[]): number {
 
 function unused(): never {
   throw new Error('no test of the stage uses this')
+}
+
+const MODEL = 'a'.repeat(64)
+const PROFILE: Profile = {
+  ...{ kvTypeK: 'f16', kvTypeV: 'f16', flashAttention: true, codec: 'f32', longContext: false }
+}
+export const SAMPLER: SamplerOptions = {
+  ...{ temperature: 0, topK: 0, topP: 1, minP: 0, penaltyLastN: 0, repeatPenalty: 1, frequencyPenalty: 0 },
+  ...{ presencePenalty: 0, logitBias: [], seed: 0, grammar: '', generatedFrom: 0 }
+}
+const LIMITS = { context: 64, sequences: 2, maxRows: 8 }
+export const FREE = { sequences: LIMITS.sequences, positions: LIMITS.context }
+
+export interface TestStageInit extends StageServerInit {
+  /** The first block; 0: it takes ids. Two blocks are hosted. */
+  readonly start?: number
+  /** Two more than `start`: it is the tail. */
+  readonly blockCount: number
+}
+
+export interface TestSession {
+  readonly message: Open
+  readonly control: FakeControl
+  readonly data: FakeReceiver
+  readonly accepted: Accepted | undefined
+}
+
+/** A stage and its server over streams in memory. */
+export class TestStage {
+  readonly engine = new ArithmeticEngine(LIMITS)
+  readonly stage: Stage
+  readonly server: StageServer
+  /** What dialling the next hop gives. */
+  next = new FakeData()
+  dial: (next: NextHop, signal: AbortSignal | undefined) => Promise<DataSender> = async () => this.next
+  static #lastTicket = 0
+
+  constructor({ start = 0, blockCount, ...init }: TestStageInit) {
+    const span = { model: MODEL, name: 'm', architecture: 'llama', start, end: start + 2, blockCount }
+    this.stage = new Stage({ engine: this.engine }, { ...span, profile: PROFILE })
+    const openData = (
+      peer: string,
+      addresses: string[],
+      ticket: Uint8Array,
+      signal?: AbortSignal
+    ): Promise<DataSender> => this.dial({ peer, addresses, ticket }, signal)
+    this.server = new StageServer({ host: { openData } }, init)
+    this.server.add(this.stage)
+  }
+
+  static async start(init: TestStageInit): Promise<TestStage> {
+    const node = new TestStage(init)
+    await node.stage.start()
+    return node
+  }
+
+  ticket(): Uint8Array {
+    TestStage.#lastTicket += 1
+    const bytes = new Uint8Array(16)
+    new DataView(bytes.buffer).setUint32(0, TestStage.#lastTicket)
+    return bytes
+  }
+
+  nextHop(): NextHop {
+    return { peer: 'b', addresses: [], ticket: this.ticket() }
+  }
+
+  openMessage(changes: Partial<Open> = {}): Open {
+    const { model, start, end, head, profile } = this.stage.info
+    return {
+      ...{ type: 'open', session: this.ticket(), model, start, end, head, profile },
+      ...{ ticketIn: this.ticket(), reserve: 32 },
+      ...(head ? { sampler: SAMPLER } : { next: this.nextHop() }),
+      ...changes
+    }
+  }
+
+  /** A consumer opens a control stream and says something. */
+  say(message: ControlMessage, peer?: string): FakeControl {
+    const control = new FakeControl(peer)
+    this.server.control(control)
+    control.say(message)
+    return control
+  }
+
+  /** An open session, and the stream from the hop before. */
+  async open(changes: Partial<Open> = {}): Promise<TestSession> {
+    const message = this.openMessage(changes)
+    const control = this.say(message)
+    const data = new FakeReceiver()
+    const accepted = await this.server.data(message.ticketIn, data)
+    await heard(control, 'opened')
+    return { message, control, data, accepted }
+  }
+
+  becomesFree(): Promise<void> {
+    return eventually(() => {
+      const { sequences, positions } = this.stage.free
+      if (sequences === FREE.sequences && positions === FREE.positions) return
+      throw new Error(`${sequences} sequences and ${positions} positions are free`)
+    })
+  }
+}
+
+export function eventually<T>(check: () => T): Promise<T> {
+  return vi.waitFor(check, { timeout: 5_000, interval: 2 })
+}
+
+export function heard<T extends ControlMessage['type']>(
+  control: FakeControl,
+  type: T
+): Promise<Extract<ControlMessage, { type: T }>> {
+  return eventually(() => {
+    const message = control.sent.find((sent) => sent.type === type)
+    if (message === undefined) throw new Error(`no ${type} among ${JSON.stringify(control.sent)}`)
+    return message as Extract<ControlMessage, { type: T }>
+  })
+}
+
+/** All messages of a type so far. */
+export function said<T extends ControlMessage['type']>(
+  control: FakeControl,
+  type: T
+): Extract<ControlMessage, { type: T }>[] {
+  return control.sent.filter(
+    (message): message is Extract<ControlMessage, { type: T }> => message.type === type
+  )
+}
+
+/** Ids `position`, `position + 1`, ... for a first stage. */
+export function idsAt(position: number, count: number, epoch = 0): Frame {
+  const tokens = Int32Array.from({ length: count }, (_, index) => position + index)
+  return { epoch, position, tokens, sample: 'last', codec: 'none', payload: new Uint8Array(0) }
 }
