@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Frame, SampleMode } from '../net/index.ts'
-import { ReplayLog, type ReplayLogInit, ReplayLostError, SpillFile } from './replay-log.ts'
+import { ReplayLog, type ReplayLogInit, ReplayLostError } from './replay-log.ts'
+import { SpillFile } from './spill-file.ts'
 
 const SEED = 20_260_101
 const ROW_BYTES = 8
