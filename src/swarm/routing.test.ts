@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Profile } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
-import { type ChainHop, findChain, NoChainError } from './routing.ts'
+import { type ChainHop, findChain, findCover, NoChainError } from './routing.ts'
 
 const SEED = 20_260_102
 const MODEL = 'a'.repeat(64)
@@ -92,13 +92,16 @@ describe('any set of spans', () => {
       })
     )
 
-  /** The least hops from `block` on, after a span that began at `after`, by trying everything. */
-  function fewest(stages: HostedStage[], low: number, high: number): number {
-    if (high === BLOCKS) return 0
+  /** The least hops up to `end`, after a span that began at `low` and ended at `high`, by trying everything. */
+  function fewest(stages: HostedStage[], low: number, high: number, end = BLOCKS): number {
+    if (high >= end) return 0
     const next = stages.filter(({ stage }) => stage.start > low && stage.start <= high)
     return (
       1 +
-      Math.min(Number.POSITIVE_INFINITY, ...next.map(({ stage }) => fewest(stages, stage.start, stage.end)))
+      Math.min(
+        Number.POSITIVE_INFINITY,
+        ...next.map(({ stage }) => fewest(stages, stage.start, stage.end, end))
+      )
     )
   }
 
@@ -125,6 +128,34 @@ describe('any set of spans', () => {
           expect(end).toBeLessThanOrEqual(stage.end)
         }
         expect(chain.length).toBe(least)
+      }),
+      { seed: SEED, numRuns: 1_000 }
+    )
+  })
+
+  test('covers a range where trying everything finds a cover, as short, and whole', () => {
+    const range = fc
+      .tuple(fc.nat(BLOCKS - 1), fc.integer({ min: 1, max: BLOCKS }))
+      .map(([start, length]) => ({
+        ...{ start, end: Math.min(start + length, BLOCKS) }
+      }))
+    fc.assert(
+      fc.property(set, range, (stages, { start, end }) => {
+        // A stage with the head gives no hidden states.
+        const usable = stages.filter(({ stage }) => !stage.head || stage.end === end)
+        const first = usable.filter(({ stage }) => stage.start === start)
+        const after = first.map(({ stage }) => fewest(usable, start, stage.end, end))
+        const least = 1 + Math.min(Number.POSITIVE_INFINITY, ...after)
+        const cover = findCover(stages, { start, end })
+        expect(cover?.length ?? Number.POSITIVE_INFINITY).toBe(least)
+        if (cover === undefined) return
+        expect([...cover.map((hop) => hop.start), end]).toEqual([start, ...cover.map((hop) => hop.end)])
+        for (const hop of cover) {
+          expect(hop.start).toBe(hop.stage.start)
+          expect(hop.end).toBeGreaterThan(hop.start)
+          expect(hop.end).toBeLessThanOrEqual(hop.stage.end)
+          if (hop.stage.head) expect(hop.end).toBe(hop.stage.end)
+        }
       }),
       { seed: SEED, numRuns: 1_000 }
     )
