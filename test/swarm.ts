@@ -70,15 +70,22 @@ export class TestSwarm {
     return node
   }
 
-  /** Hosts those of `spans` that no node has, or not as often. */
-  async fill(spans: readonly string[]): Promise<void> {
-    const there = this.nodes.map(({ stage }) => `${stage?.info.start}-${stage?.info.end}`)
-    const missing = spans.filter((span) => {
-      const index = there.indexOf(span)
-      if (index >= 0) there.splice(index, 1)
+  /** Hosts what no node has of `spans`, or not as often, and stops nodes that are too many. */
+  async shape(spans: readonly string[]): Promise<void> {
+    const missing = [...spans]
+    const surplus = this.nodes.filter(({ stage }) => {
+      const index = missing.indexOf(`${stage?.info.start}-${stage?.info.end}`)
+      if (index >= 0) missing.splice(index, 1)
       return index < 0
     })
-    await Promise.all(missing.map((span) => this.host(span)))
+    await Promise.all([this.lose(...surplus), ...missing.map((span) => this.host(span))])
+  }
+
+  /** Another consumer, which has no connections yet; to be stopped by whoever asks for it. */
+  async stranger(): Promise<Node> {
+    const node = new Node({ dataDir: join(this.#folder, 'stranger'), listen: [], peers: [], ephemeral: true })
+    await node.start()
+    return node
   }
 
   /** A new directory, which asks all nodes, those that come later, too. */

@@ -27,7 +27,7 @@ afterAll(async () => {
 })
 
 beforeEach(async () => {
-  await swarm.fill(SPANS)
+  await swarm.shape(SPANS)
   directory = await swarm.directory()
   events = []
 })
@@ -185,7 +185,7 @@ describe('a lost hop is replaced', () => {
     const small = await TestSwarm.start(['0-3', '3-6', '6-8'])
     try {
       const chain = await small.chain()
-      await small.fill(['0-3', '3-6', '6-8', ...others])
+      await small.shape(['0-3', '3-6', '6-8', ...others])
       directory = await small.directory()
       const { host } = small.consumer
       session = await openSession({ host, directory }, { chain, sampler: defaultSampler(), reserve: 256 })
