@@ -1,9 +1,9 @@
 // Stages on real nodes, opened by hand: what is refused, and that all is freed whatever happens.
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { HandPeer } from '../../test/hand-peer.ts'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Conversation, HandPeer } from '../../test/hand-peer.ts'
 import { eventually, TestSwarm } from '../../test/swarm.ts'
-import type { Frame, Open } from '../net/index.ts'
+import type { Frame, NextHop, Open } from '../net/index.ts'
 import type { Node } from '../node/index.ts'
 import { defaultSampler } from '../session/index.ts'
 
@@ -38,6 +38,25 @@ function rows(position: number, count: number, epoch = 0): Frame {
   )
   const tokens = new Int32Array(count).fill(50)
   return { epoch, position, tokens, sample: 'last', codec: 'f32', payload: new Uint8Array(floats.buffer) }
+}
+
+/** Keeps timers of 30 s from now on, which is what a stage waits for a consumer, so that a test can let them expire. */
+function graceTimers(): { timers: (() => void)[]; restore: () => void } {
+  const timers: (() => void)[] = []
+  const set = setTimeout
+  const spy = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((expire: () => void, ms?: number) => {
+    if (ms === 30_000) timers.push(expire)
+    return set(expire, ms)
+  }) as typeof setTimeout)
+  return { timers, restore: () => spy.mockRestore() }
+}
+
+/** Waits until a stage says that it has computed so many rows. */
+async function expectComputed(talk: Conversation, rows: number): Promise<void> {
+  await eventually(() => {
+    talk.control.send({ type: 'ping', nonce: 1 })
+    expect(talk.messages.at(-1)).toMatchObject({ type: 'pong', computed: rows })
+  })
 }
 
 describe('an Open is refused', () => {
@@ -97,13 +116,6 @@ describe('an Open is refused', () => {
       () => ({ sampler: defaultSampler({ grammar: 'root ::= (' }) }),
       'input',
       'grammar'
-    ],
-    [
-      'with a next hop nowhere',
-      () => middle,
-      ({ next }) => ({ next: { ...(next as NonNullable<Open['next']>), peer: 'nobody' } }),
-      'next',
-      'cannot be reached'
     ]
   ]
 
@@ -182,7 +194,60 @@ test('frames go through a middle stage to the next hop, with ids, positions and 
   await talk.control.close()
 })
 
-test('a consumer whose connection is lost holds nothing', async () => {
+test('a next hop that is nowhere is said, and another one gets what was computed meanwhile', async () => {
+  const message = peer.openMessage(middle)
+  const nowhere = { ...(message.next as NextHop), peer: 'nobody', ticket: new Uint8Array(16).fill(7) }
+  const { talk, data } = await peer.open(middle, { next: nowhere })
+  expect((await talk.heard('unlinked')).ticket).toEqual(nowhere.ticket)
+  void data.send(rows(0, 5))
+  void data.send(rows(5, 1))
+  await expectComputed(talk, 6)
+  const before = peer.frames.length
+  const next = { peer: peer.host.peerId, addresses: peer.host.addresses, ticket: new Uint8Array(16).fill(8) }
+  talk.control.send({ type: 'rewire', next, drawFrom: 5 })
+  expect((await talk.heard('linked')).ticket).toEqual(next.ticket)
+  await eventually(() => expect(peer.frames).toHaveLength(before + 1))
+  expect(peer.frames[before]).toMatchObject({ epoch: 0, position: 0, sample: 'last' })
+  expect(peer.frames[before]?.tokens).toHaveLength(6)
+  await talk.control.close()
+})
+
+test('another hop before hears what is here, and goes on from there', async () => {
+  const { talk, data } = await peer.open(tail)
+  expect(data.accepted).toEqual({ epoch: 0, length: 0, maxRows: tail.stage?.info.maxRows })
+  await data.send(rows(0, 4))
+  await talk.heard('tokens')
+  const ticketIn = randomBytes(16)
+  talk.control.send({ type: 'rewire', ticketIn, drawFrom: 0 })
+  const other = await peer.data(tail, ticketIn)
+  expect(other.accepted).toMatchObject({ epoch: 0, length: 4 })
+  await expect(data.closed).resolves.toBeInstanceOf(Error)
+  void other.send(rows(4, 1))
+  await eventually(() =>
+    expect(talk.messages).toContainEqual(expect.objectContaining({ type: 'tokens', position: 4 }))
+  )
+  await talk.control.close()
+})
+
+test('a consumer that breaks off finds its session again, and what was drawn meanwhile', async () => {
+  const message = peer.openMessage(tail)
+  const talk = await peer.say(tail, message)
+  await talk.heard('opened')
+  const data = await peer.data(tail, message.ticketIn)
+  talk.control.abort(new Error('lost'))
+  void data.send(rows(0, 3))
+  const back = await peer.say(tail, { type: 'resume', session: message.session, drawFrom: 0 })
+  expect(await back.heard('tokens')).toMatchObject({ epoch: 0, position: 2 })
+  expect(tail.stage?.free).toEqual({ sequences: 3, positions: 1024 - 64 })
+  const stranger = new HandPeer()
+  await stranger.start()
+  const theft = await stranger.say(tail, { type: 'resume', session: message.session, drawFrom: 0 })
+  expect(await theft.heard('refused')).toMatchObject({ code: 'session' })
+  await stranger.stop()
+  await back.control.close()
+})
+
+test('a consumer that does not come back holds nothing after a while', async () => {
   const consumer = new HandPeer()
   await consumer.start()
   for (const node of [middle, tail]) {
@@ -190,7 +255,12 @@ test('a consumer whose connection is lost holds nothing', async () => {
     void data.send(rows(0, 8))
   }
   expect(middle.stage?.free.positions).toBe(1024 - 64)
+  const { timers, restore } = graceTimers()
   await consumer.stop()
+  await eventually(() => expect(timers).toHaveLength(2))
+  restore()
+  expect([middle, tail].map(({ stage }) => stage?.free.positions)).toEqual([1024 - 64, 1024 - 64])
+  for (const expire of timers) expire()
 })
 
 test('an engine that is killed ends its sessions, and the stage serves again when it is back', async () => {
