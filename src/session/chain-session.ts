@@ -59,7 +59,12 @@ export class ChainSession implements Session {
         need: (_, message) => this.#needed(message)
       },
       onChange: () => this.#feed(),
-      onFailed: (error) => this.#fail(error)
+      onFailed: (error) => this.#fail(error),
+      onGarbled: (length, epoch) => {
+        if (length > 0 && this.#fed < this.#ids.length) return // the row to draw from still waits for room
+        this.#epoch = Math.max(this.#epoch, epoch)
+        this.#needed({ type: 'need', epoch: this.#epoch, length })
+      }
     })
   }
 

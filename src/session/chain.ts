@@ -49,6 +49,8 @@ export interface ChainInit {
   /** Hops have opened, or have more room. */
   readonly onChange: () => void
   readonly onFailed: (error: SessionError) => void
+  /** Rows from `position` on have to be computed again by everybody, in an epoch later than `epoch`. */
+  readonly onGarbled: (position: number, epoch: number) => void
 }
 
 interface Trouble {
@@ -68,6 +70,8 @@ export class Chain {
   #giveUpAt = 0
   #mending: Promise<void> | undefined
   #repairs = 0
+  /** Stages that found fault with what they got, without a token between them. */
+  #objections = 0
   #failure: SessionError | undefined
   #change = Promise.withResolvers<void>()
   /** The last one, for the error if there is no help. */
@@ -117,7 +121,7 @@ export class Chain {
     this.#waitMs = waitMs
     this.#giveUpAt = performance.now() + waitMs
     this.#failure = undefined
-    this.#repairs = 0
+    this.advanced()
     if (this.hops.length > 0) this.#trouble = undefined
     for (const hop of this.hops) hop.wake()
     this.#mend()
@@ -132,6 +136,7 @@ export class Chain {
   /** A token came: what was repaired works. */
   advanced(): void {
     this.#repairs = 0
+    this.#objections = 0
   }
 
   /** Opens all hops, or others in their place. Rejects with a SessionError or the signal's reason. */
@@ -180,6 +185,10 @@ export class Chain {
     const stuck = this.#route.stuckWay()
     stuck?.broke('what is sent does not arrive')
     if (stuck !== undefined || this.hops.some((hop) => hop.mustMove)) this.#mend()
+    const tail = this.hops.at(-1)
+    const { sent } = this.#route
+    // It has computed all rows, and draws nothing: a hop before garbled what was asked for.
+    if (tail?.owes(sent)) this.#init.onGarbled(sent.rows - 1, tail.epoch)
   }
 
   #leaving(hop: Hop): void {
@@ -228,7 +237,12 @@ export class Chain {
       const leaving = hops.findIndex(({ mustMove }) => mustMove)
       if (lost >= 0 || hops.length === 0) {
         const why = troubleOf(hops[lost])
-        if (why?.loss.refusal === 'input') return this.#despair(why) // nobody else would take it either
+        if (why?.loss.refusal === 'input') {
+          // A hop before may have garbled the rows. If they are no better the next time, they are ours.
+          this.#objections += 1
+          if (this.#objections > 1) return this.#despair(why)
+          this.#init.onGarbled(0, 0)
+        }
         const sound = hops.findIndex(({ loss }, index) => index > lost && loss === undefined)
         if (await this.#replace(Math.max(0, lost), sound < 0 ? hops.length : sound)) isRepaired = true
         else {
@@ -258,7 +272,12 @@ export class Chain {
   }
 
   #isHopeless({ loss }: Trouble): boolean {
-    return loss.refusal === 'input' || this.#repairs > MAX_REPAIRS || performance.now() > this.#giveUpAt
+    // Settings that one does not open with, nobody does.
+    return (
+      (loss.refusal === 'input' && this.hops.length === 0) ||
+      this.#repairs > MAX_REPAIRS ||
+      performance.now() > this.#giveUpAt
+    )
   }
 
   #despair({ place, loss }: Trouble): SessionError {

@@ -257,6 +257,17 @@ export class Hop {
     return standing.length === standing.computed && waited > this.#deadline('active')
   }
 
+  /** Whether the tail has computed all these rows for a while, and draws nothing. */
+  owes({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
+    const waited = performance.now() - Math.max(since, this.#computedSince)
+    return this.#fresh?.computed === rows && waited > this.#deadline('active')
+  }
+
+  /** As it said last. */
+  get epoch(): number {
+    return this.#standing?.pong.epoch ?? 0
+  }
+
   get #fresh(): Pong | undefined {
     const isOld = this.#standing === undefined || performance.now() - this.#standing.at > FRESH_MS
     return isOld ? undefined : this.#standing?.pong

@@ -98,9 +98,14 @@ export class Route {
     this.#fedAt = performance.now()
   }
 
+  /** Rows that we have given to `entry`, and since when. */
+  get sent(): { readonly rows: number; readonly since: number } {
+    return { rows: this.entry.length, since: this.#fedAt }
+  }
+
   /** The way on which rows are lost without a word, if there is one: see Hop.lacks. */
   stuckWay(): Way | undefined {
-    let sent = { rows: this.entry.length, since: this.#fedAt }
+    let { sent } = this
     let way = this.#entryWay
     for (const hop of this.hops) {
       if (way.state === 'open' && hop.lacks(sent)) {

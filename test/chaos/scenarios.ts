@@ -40,8 +40,6 @@ export interface Scenario {
   /** Events that must have been, and events that must not. */
   readonly wants?: readonly ChainEvent['type'][]
   readonly forbids?: readonly ChainEvent['type'][]
-  /** Why the answer is known not to survive it yet. Played only when it is asked for by name. */
-  readonly known?: string
   /** The consumer's connections go through a forwarder. */
   readonly isForwarded?: boolean
 }
@@ -192,13 +190,9 @@ const MALFORMED = [
 ]
 
 /** A frame that is one, but not the one that should come. */
-function forge(name: string, offset: number, change: number, known?: string): Scenario {
-  const more = known === undefined ? {} : { known }
-  return link(name, (scene) => ({ kind: 'corrupt', after: after(scene), offset, change }), more)
+function forge(name: string, offset: number, change: number): Scenario {
+  return link(name, (scene) => ({ kind: 'corrupt', after: after(scene), offset, change }))
 }
-
-const NO_DRAW = 'all rows are computed, no token comes, and nobody asks for it again'
-const HOPELESS = "rows that can't be computed are taken for the consumer's fault"
 
 const fullDisk: Scenario = {
   ...{ name: 'disk full', kind: 'faulty', moment: 'decode', prompt: 'long', sessions: 1, wants: SPARES },
@@ -257,10 +251,10 @@ export const scenarios: readonly Scenario[] = [
       ...{ moment: 'before', prompt: 'long' }
     }
   ),
-  forge('frame of a later epoch', 8, 1, NO_DRAW),
+  forge('frame of a later epoch', 8, 1),
   forge('frame of another position', 12, 0x10),
-  forge('frame that asks for no draw', 6, 1, NO_DRAW),
-  forge('frame with an id that there is not', 22, 0x10, HOPELESS),
+  forge('frame that asks for no draw', 6, 1),
+  forge('frame with an id that there is not', 22, 0x10),
   link('truncated frame', (scene) => ({ kind: 'truncate', after: after(scene) })),
   link('truncated prompt', (scene) => ({ kind: 'truncate', after: after(scene) }), {
     ...{ moment: 'before', prompt: 'long' }
