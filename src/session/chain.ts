@@ -153,10 +153,7 @@ export class Chain {
   /** Rows that are sent after it has resolved are drawn after so. */
   async resample(sampler: SamplerOptions): Promise<void> {
     this.#route.sampler = sampler
-    const tail = this.hops.at(-1)
-    if (tail === undefined || !tail.isOpen) return // who takes over is told when it opens
-    tail.send({ type: 'resample', sampler })
-    await Promise.race([tail.reached(), tail.gone])
+    await this.hops.at(-1)?.resample(sampler) // who takes over from it is told when it opens
   }
 
   async close(): Promise<void> {
@@ -243,6 +240,7 @@ export class Chain {
           if (this.#objections > 1) return this.#despair(why)
           this.#init.onGarbled(0, 0)
         }
+        if (why !== undefined && this.#repairs > MAX_REPAIRS) return this.#despair(why)
         const sound = hops.findIndex(({ loss }, index) => index > lost && loss === undefined)
         if (await this.#replace(Math.max(0, lost), sound < 0 ? hops.length : sound)) isRepaired = true
         else {

@@ -242,6 +242,20 @@ describe('a connection that breaks', () => {
     expect(losses).toEqual([])
   })
 
+  test('takes the answer to a question along, which is asked again', async () => {
+    pass(300)
+    host.onControl = (_, next) => next.ignored.add('ping')
+    stage().end(new Error('reset'))
+    await settled()
+    pass(300)
+    expect(pings()).toBe(1)
+    answer()
+    pass(900)
+    answer()
+    pass(900)
+    expect(losses).toEqual([])
+  })
+
   test('and can’t be opened again is the loss of the hop', async () => {
     host.unreachable.add('peer')
     stage().end(new Error('reset'))

@@ -1,7 +1,16 @@
 /** One stage of a session's chain as the consumer sees it: its control stream, where it stands, and whether it lives. */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ControlMessage, ControlStream, Host, Need, Open, Pong, Tokens } from '../net/index.ts'
+import type {
+  ControlMessage,
+  ControlStream,
+  Host,
+  Need,
+  Open,
+  Pong,
+  SamplerOptions,
+  Tokens
+} from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { HopStatistics } from './statistics.ts'
 import { Way } from './way.ts'
@@ -68,7 +77,8 @@ export class Hop {
   readonly #drawFrom: () => number
   #control: ControlStream | undefined
   #isClosed = false
-  readonly #opened = Promise.withResolvers<void>()
+  #opened = Promise.withResolvers<void>()
+  #broken = Promise.withResolvers<void>()
   readonly #gone = Promise.withResolvers<void>()
   #heard = performance.now()
   #asked: { readonly nonce: number; readonly at: number } | undefined
@@ -119,6 +129,8 @@ export class Hop {
   #listen(control: ControlStream): void {
     this.#control = control
     this.#heard = performance.now()
+    this.#asked = undefined // on the stream before, which took the answer along
+    this.#broken = Promise.withResolvers()
     control.start({
       receive: (message) => {
         if (this.#control === control && this.loss === undefined) this.#receive(message)
@@ -194,6 +206,8 @@ export class Hop {
     if (error === undefined || !this.isOpen) return this.lose({ code: 'LOST', message })
     this.isOpen = false
     this.#control = undefined
+    this.#opened = Promise.withResolvers()
+    this.#broken.resolve()
     try {
       const control = await this.#reach(AbortSignal.timeout(RESUME_MS))
       if (this.#isClosed || this.loss !== undefined) return control.abort(new Error('the session has ended'))
@@ -208,10 +222,21 @@ export class Hop {
     this.#control?.send(message)
   }
 
-  /** Resolves when the stage has read all that was sent to it before; never where it is lost. */
-  reached(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#replies.set(this.#ask(), resolve)
+  /** Resolves when rows that are sent after that are drawn so, also where its connection breaks, or when it is gone. */
+  async resample(sampler: SamplerOptions): Promise<void> {
+    for (;;) {
+      await Promise.race([this.#opened.promise, this.gone])
+      if (this.loss !== undefined || this.#isClosed) return
+      const broken = this.#broken.promise.then(() => false)
+      this.send({ type: 'resample', sampler })
+      if (await Promise.race([this.#reached(), this.gone.then(() => true), broken])) return
+    }
+  }
+
+  /** Resolves when the stage has read all that was sent to it before; never where the connection breaks. */
+  #reached(): Promise<true> {
+    const { promise, resolve } = Promise.withResolvers<true>()
+    this.#replies.set(this.#ask(), () => resolve(true))
     return promise
   }
 
