@@ -9,7 +9,7 @@ import { HandPeer } from '../../test/hand-peer.ts'
 import { FakeControl, FakeData, FakeReceiver } from '../../test/streams.ts'
 import { eventually, TestSwarm } from '../../test/swarm.ts'
 import { loadIdentity } from '../net/identity.ts'
-import type { Frame, Open, SamplerOptions } from '../net/index.ts'
+import type { ControlMessage, Frame, Open, SamplerOptions } from '../net/index.ts'
 import { startLibp2p } from '../net/libp2p.ts'
 import type { Node } from '../node/index.ts'
 import { defaultSampler } from '../session/index.ts'
@@ -43,7 +43,7 @@ function nodeAt(start: number): Node {
 function openOn(
   stage: Stage,
   changes: Partial<Open> = {}
-): { control: FakeControl; data: FakeReceiver; next: FakeData } {
+): { server: StageServer; message: Open; control: FakeControl; data: FakeReceiver; next: FakeData } {
   const next = new FakeData()
   const server = new StageServer({ host: { openData: async () => next } })
   server.add(stage)
@@ -60,7 +60,7 @@ function openOn(
   server.control(control)
   control.say(message)
   void server.data(message.ticketIn, data)
-  return { control, data, next }
+  return { server, message, control, data, next }
 }
 
 function frame(stage: Stage, position: number, count: number, changes: Partial<Frame> = {}): Frame {
@@ -156,7 +156,7 @@ describe('frames', () => {
               pushed += 1
             }
             await idle(stage)
-            control.end(new Error('gone'))
+            control.end()
             await idle(stage)
             expect(stage.free).toEqual(FREE)
           }
@@ -241,6 +241,166 @@ test('Opens with any settings', async () => {
     )
   )
   expect(opened).toBeGreaterThan(500)
+})
+
+const position = fc.oneof(fc.nat(12), fc.nat(RESERVE + 8), fc.constantFrom(CONTEXT, 2 ** 31 - 1))
+/** Of the session itself, of another one, or of nobody. */
+const whose = fc.constantFrom('own', 'other', 'none')
+
+type Act =
+  | { do: 'frame'; epoch: number; position: number; rows: number }
+  | { do: 'data' | 'rewire' | 'resume'; whose: string; drawFrom: number; length: number; epoch: number }
+  | { do: 'extend'; reserve: number }
+  | { do: 'resample'; settings: Partial<SamplerOptions> }
+  | { do: 'lose' | 'breakNext' | 'close' | 'open' | 'ping' | 'opened' }
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('frame' as const),
+      epoch: fc.nat(3),
+      position: fc.oneof(fc.constant(-1), fc.nat(12)), // -1: what follows
+      rows: fc.integer({ min: 1, max: 6 })
+    })
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom('data' as const, 'rewire' as const, 'resume' as const),
+      ...{ whose, drawFrom: position, length: position, epoch: fc.nat(3) }
+    })
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('extend' as const), reserve: position }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('resample' as const), settings: sampler }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constantFrom(
+        'lose' as const,
+        'breakNext' as const,
+        'close' as const,
+        'open' as const,
+        'ping' as const,
+        'opened' as const
+      )
+    })
+  }
+)
+
+describe('messages in any order, of a session that may be lost, moved or taken back', () => {
+  test.each([
+    ['first', 500],
+    ['middle', 500],
+    ['tail', 500]
+  ] as const)('%s stage', async (name, runs) => {
+    const stage = stages[name]
+    const seen = new Map<string, number>()
+    const attack = fc.asyncProperty(
+      fc.array(fc.array(act, { maxLength: 4 }), { maxLength: 6 }),
+      async (pieces) => {
+        const { server, message, ...own } = openOn(stage)
+        const controls = [own.control]
+        const receivers = [own.data]
+        const nexts = [own.next]
+        let [end, epoch] = [0, 0]
+        // Somebody else's session at the same server, whose ticket and id are known to the attacker.
+        const other = { ...message, session: randomBytes(16), ticketIn: randomBytes(16) }
+        const [victim, stranger] = [new FakeControl('victim'), new FakeReceiver()]
+        server.control(victim)
+        victim.say(other)
+        void server.data(other.ticketIn, stranger)
+        const belonging = (to: string, mine: Uint8Array, theirs: Uint8Array): Uint8Array =>
+          to === 'own' ? mine : to === 'other' ? theirs : randomBytes(16)
+        const perform = (what: Act): ControlMessage | undefined => {
+          switch (what.do) {
+            case 'frame': {
+              const at = what.position < 0 ? end : what.position
+              receivers.at(-1)?.push(frame(stage, at, what.rows, { epoch: Math.max(epoch, what.epoch) }))
+              end = at + what.rows
+              epoch = Math.max(epoch, what.epoch)
+              return undefined
+            }
+            case 'data': {
+              const receiver = new FakeReceiver()
+              receivers.push(receiver)
+              if (what.whose === 'own') void server.data(message.ticketIn, receiver).catch(() => {})
+              return undefined
+            }
+            case 'rewire': {
+              nexts.at(-1)?.abort(new Error('reset'))
+              const ticketIn =
+                what.drawFrom % 2 === 0 ? belonging(what.whose, message.ticketIn, other.ticketIn) : undefined
+              const next = { peer: 'c', addresses: [], ticket: randomBytes(16) }
+              return {
+                type: 'rewire',
+                drawFrom: what.drawFrom,
+                next,
+                ...(ticketIn === undefined ? {} : { ticketIn })
+              }
+            }
+            case 'resume': {
+              const control = new FakeControl()
+              controls.push(control)
+              server.control(control)
+              const session = belonging(what.whose, message.session, other.session)
+              control.say({ type: 'resume', session, drawFrom: what.drawFrom })
+              return undefined
+            }
+            case 'extend':
+              return { type: 'extend', reserve: what.reserve }
+            case 'resample':
+              return { type: 'resample', sampler: defaultSampler(what.settings) }
+            case 'lose':
+              controls.at(-1)?.end(new Error('lost'))
+              return undefined
+            case 'breakNext':
+              nexts.at(-1)?.abort(new Error('reset'))
+              return undefined
+            case 'close':
+              return { type: 'close' }
+            case 'ping':
+              return { type: 'ping', nonce: 1 }
+            case 'open':
+              return message
+            default:
+              return { type: 'opened', maxRows: 1, capacity: 1 }
+          }
+        }
+        try {
+          for (const piece of pieces) {
+            const messages = piece.flatMap((what) => perform(what) ?? [])
+            controls.at(-1)?.say(...messages)
+            await idle(stage)
+          }
+          for (const { sent } of controls)
+            for (const { type } of sent) seen.set(type, (seen.get(type) ?? 0) + 1)
+          // The other session has heard and lost nothing.
+          stranger.push(frame(stage, 0, 2))
+          await eventually(() => {
+            victim.say({ type: 'ping', nonce: 2 })
+            const standing = { type: 'pong', epoch: 0, length: 2, computed: 2 }
+            expect(victim.sent.findLast(({ type }) => type !== 'timing')).toMatchObject(standing)
+          })
+          expect(victim.sent.map(({ type }) => type)).not.toContain('refused')
+          victim.end()
+        } finally {
+          await server.stop()
+        }
+        await idle(stage)
+        expect(stage.free).toEqual(FREE)
+      }
+    )
+    await expectUnharmed(stage, () => fc.assert(attack, { seed: SEED, numRuns: runs }))
+    const heard = [
+      'opened',
+      'pong',
+      'refused',
+      'extended',
+      ...(stage.info.head ? ['tokens'] : ['linked', 'unlinked'])
+    ]
+    for (const type of heard) expect([type, (seen.get(type) ?? 0) > 20]).toEqual([type, true])
+  })
 })
 
 test('Opens for any span, reservation and hop', async () => {
