@@ -255,6 +255,33 @@ describe('failures', () => {
     expect(all.map(({ rows }) => rows)).toEqual([1, 0, 1, 1])
   })
 
+  test('of a batch that one lane spoiled bring back no rows that another cut meanwhile', async () => {
+    const [good, bad] = lanes(2) as [RecordingLane, RecordingLane]
+    engine.refusedTokens.add(666)
+    const runFirst = engine.pause()
+    push(good, 0, 4)
+    const runSecond = engine.pause()
+    push(bad, 0, 1, 'last', 666)
+    push(good, 4, 3)
+    const isUnderWay = new Promise<void>((resolve) => {
+      const run = engine.run.bind(engine)
+      engine.run = (groups) => {
+        resolve()
+        return run(groups)
+      }
+    })
+    runFirst()
+    await isUnderWay
+    const cut = batcher.truncate(good, 5)
+    runSecond()
+    expect(await cut).toBe(4)
+    await bad.has(1)
+    push(good, 4, 1)
+    await good.has(5)
+    expect([good.rows, good.failures]).toEqual([5, []])
+    expect(engine.histories[0]).toEqual([1, 2, 3, 4, 5])
+  })
+
   test('of an engine that died are everybody’s', async () => {
     const all = lanes(3)
     engine.run = () => Promise.reject(new EngineError('DIED', 'gone'))

@@ -36,6 +36,8 @@ export class Batcher {
   readonly #pace = new Pace<Lane>()
   #cost = new StepCost()
   #planner = new Planner(this.#cost, this.#pace)
+  /** Lanes that were cut since the step under way began: what it has of theirs is not to be run once more. */
+  readonly #cut = new Set<Lane>()
   /** Looks again when whoever is waited for must have come. */
   #timer: NodeJS.Timeout | undefined
 
@@ -103,6 +105,7 @@ export class Batcher {
     })
     // What the engine has lies before what waits: if some of that stays, so does all of the former.
     if (queue.waiting.length > 0) return length
+    this.#cut.add(lane)
     this.hold(lane)
     try {
       return await this.#engine.truncate(lane.sequence, length)
@@ -127,6 +130,7 @@ export class Batcher {
         const step = this.#planner.next(this.#queues, this.#engine.description, performance.now())
         if (typeof step === 'number') this.#timer = setTimeout(() => void this.#run(), step)
         if (step === undefined || typeof step === 'number') return
+        this.#cut.clear()
         await this.#compute(step)
       }
     } finally {
@@ -159,7 +163,7 @@ export class Batcher {
       if (codeOf(error) === 'input' && entries.length > 1) {
         // Somebody's rows are not ones that it takes: nobody else's session ends for that.
         for (const entry of entries) {
-          if (this.#queues.has(entry[0])) await this.#compute(new Map([entry]))
+          if (this.#queues.has(entry[0]) && !this.#cut.has(entry[0])) await this.#compute(new Map([entry]))
         }
         return
       }
