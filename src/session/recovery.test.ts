@@ -26,9 +26,7 @@ afterAll(async () => {
   await Promise.all([swarm?.stop(), whole?.stop()])
 })
 
-beforeEach(async () => {
-  await swarm.shape(SPANS)
-  directory = await swarm.directory()
+beforeEach(() => {
   events = []
 })
 
@@ -36,6 +34,12 @@ afterEach(async () => {
   await session.close()
   await swarm.allFree()
 })
+
+/** Two nodes for each span. */
+async function doubled(): Promise<void> {
+  await swarm.shape(SPANS)
+  directory = await swarm.directory()
+}
 
 async function open(sampler = defaultSampler(), nodes?: readonly Node[]): Promise<void> {
   const { host, relays } = swarm.consumer
@@ -67,6 +71,8 @@ const rows = (): number[] => session.figures.map((figures) => figures.rows)
 const seen = (type: ChainEvent['type']): number => events.filter((event) => event.type === type).length
 
 describe('an answer goes on as if nothing had happened', () => {
+  beforeEach(doubled)
+
   test.each([
     ['the first hop', [0]],
     ['the one in the middle', [1]],
@@ -121,6 +127,8 @@ describe('an answer goes on as if nothing had happened', () => {
 })
 
 describe('a long prompt', () => {
+  beforeEach(doubled)
+
   test.each([0, 1, 2])('that is being computed when hop %i is lost', async (hop) => {
     const prompt = await whole.tokenize('The dog ran to the tree. '.repeat(40))
     await open(defaultSampler())
@@ -148,6 +156,8 @@ describe('a long prompt', () => {
 })
 
 describe('between two turns', () => {
+  beforeEach(doubled)
+
   test('a lost hop is replaced when the next one begins, and only newcomers compute the first again', async () => {
     const first = await whole.tokenize(SUN)
     await open()
@@ -182,21 +192,15 @@ describe('a lost hop is replaced', () => {
     ['with the one after it, by a tail', ['3-8'], 1, ['0-3', '3-8']],
     ['with all others, by the whole model', ['0-8'], 1, ['0-8']]
   ])('%s', async (_, others, hop, expected) => {
-    const small = await TestSwarm.start(['0-3', '3-6', '6-8'])
-    try {
-      const chain = await small.chain()
-      await small.shape(['0-3', '3-6', '6-8', ...others])
-      directory = await small.directory()
-      const { host } = small.consumer
-      session = await openSession({ host, directory }, { chain, sampler: defaultSampler(), reserve: 256 })
-      const prompt = await whole.tokenize(FISH)
-      const answer = await answerDuring(prompt, () => small.lose(small.at(session.chain[hop])))
-      expect(answer).toEqual(await wholeAnswer(whole, prompt, TOKENS))
-      expect(session.chain.map(({ start, end }) => `${start}-${end}`)).toEqual(expected)
-      await session.close()
-      await small.allFree()
-    } finally {
-      await small.stop()
-    }
+    const chain = ['0-3', '3-6', '6-8']
+    await swarm.shape(chain)
+    const before = [...swarm.nodes]
+    await swarm.shape([...chain, ...others])
+    directory = await swarm.directory()
+    await open(defaultSampler(), before)
+    const prompt = await whole.tokenize(FISH)
+    const answer = await answerDuring(prompt, () => swarm.lose(...nodes(hop)))
+    expect(answer).toEqual(await wholeAnswer(whole, prompt, TOKENS))
+    expect(session.chain.map(({ start, end }) => `${start}-${end}`)).toEqual(expected)
   })
 })
