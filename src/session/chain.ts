@@ -271,11 +271,7 @@ export class Chain {
 
   #isHopeless({ loss }: Trouble): boolean {
     // Settings that one does not open with, nobody does.
-    return (
-      (loss.refusal === 'input' && this.hops.length === 0) ||
-      this.#repairs > MAX_REPAIRS ||
-      performance.now() > this.#giveUpAt
-    )
+    return (loss.refusal === 'input' && this.hops.length === 0) || performance.now() > this.#giveUpAt
   }
 
   #despair({ place, loss }: Trouble): SessionError {
