@@ -201,8 +201,8 @@ describe('what cannot be', () => {
 
   test('more positions than a stage has', async () => {
     const error = await failure(open({ reserve: 5_000, ...AT_ONCE }))
-    expect(error.code).toBe('REFUSED')
-    expect(error.message).toContain('5000 positions asked for, 1024 are free')
+    expect(error.code).toBe('INPUT')
+    expect(error.message).toContain('5000 positions are asked for, the stages have 1024')
     await swarm.allFree()
   })
 

@@ -23,6 +23,8 @@ const REFRESH_MS = 2_000
 const MOVE_AGAIN_MS = 1_000
 /** Repairs without a token between them: more are a request that kills stages, not stages that die. */
 const MAX_REPAIRS = 16
+/** Refusals for what is asked of a stage that is not, or no longer, what it was taken for: time does not help. */
+const MISTAKES: ReadonlySet<string> = new Set(['model', 'span', 'profile'])
 
 export interface ChainComponents extends RouteComponents {
   readonly source: StageSource
@@ -142,10 +144,11 @@ export class Chain {
   /** Opens all hops, or others in their place. Rejects with a SessionError or the signal's reason. */
   async open(waitMs: number, signal: AbortSignal): Promise<void> {
     this.activate(waitMs)
+    const aborted = abortedBy(signal)
     while (!this.#route.isWhole) {
       signal.throwIfAborted()
       if (this.#failure !== undefined) throw this.#failure
-      await Promise.race([this.#change.promise, abortedBy(signal)])
+      await Promise.race([this.#change.promise, aborted])
     }
     this.rest()
   }
@@ -242,20 +245,21 @@ export class Chain {
         }
         if (why !== undefined && this.#repairs > MAX_REPAIRS) return this.#despair(why)
         const sound = hops.findIndex(({ loss }, index) => index > lost && loss === undefined)
-        if (await this.#replace(Math.max(0, lost), sound < 0 ? hops.length : sound)) isRepaired = true
-        else {
-          const trouble = this.#trouble ?? why
-          if (trouble === undefined) return undefined // closed meanwhile
-          if (this.#isHopeless(trouble)) return this.#despair(trouble)
-          await this.#lookAround(trouble)
-        }
+        const done = await this.#replace(Math.max(0, lost), sound < 0 ? hops.length : sound)
+        const trouble = this.#trouble ?? why
+        if (done === 'replaced') isRepaired = true
+        else if (trouble === undefined)
+          return undefined // closed meanwhile
+        else if (this.#isHopeless(trouble, done === 'nobody')) return this.#despair(trouble)
+        else if (done === 'nobody') await this.#lookAround(trouble)
       } else if (broken >= 0) {
         isRepaired = true
         await this.#renew(broken)
       } else if (leaving >= 0) {
         const hop = hops[leaving] as Hop
         hop.moveAt = performance.now() + MOVE_AGAIN_MS
-        if (await this.#replace(leaving, leaving + 1, hop.place.peer)) isRepaired = true
+        const done = await this.#replace(leaving, leaving + 1, hop.place.peer)
+        if (done === 'replaced') isRepaired = true
         else void this.#spares.refresh(this.#within(REFRESH_MS)).catch(() => {})
       } else if (route.isWhole) {
         if (isRepaired && wasOpen) this.#init.onEvent?.({ type: 'repaired', hops: route.places })
@@ -269,9 +273,10 @@ export class Chain {
     return AbortSignal.any([this.#life.signal, AbortSignal.timeout(ms)])
   }
 
-  #isHopeless({ loss }: Trouble): boolean {
-    // Settings that one does not open with, nobody does.
-    return (loss.refusal === 'input' && this.hops.length === 0) || performance.now() > this.#giveUpAt
+  #isHopeless({ loss }: Trouble, isLast: boolean): boolean {
+    // What one does not open with, nobody does, or nobody else is there who might.
+    const isFinal = loss.refusal === 'input' || (isLast && MISTAKES.has(loss.refusal ?? ''))
+    return (isFinal && this.hops.length === 0) || performance.now() > this.#giveUpAt
   }
 
   #despair({ place, loss }: Trouble): SessionError {
@@ -281,20 +286,20 @@ export class Chain {
     return new SessionError(loss.code, `${where}: ${loss.message}.`, hop < 0 ? undefined : hop)
   }
 
-  /** Others for `hops[from..to)`. False when there is nobody, or they failed, too. */
-  async #replace(from: number, to: number, without?: string): Promise<boolean> {
+  /** Others for `hops[from..to)`. */
+  async #replace(from: number, to: number, without?: string): Promise<'replaced' | 'failed' | 'nobody'> {
     const isFirst = this.hops.length === 0
     const chain = isFirst ? this.#init.chain : this.#route.places
     const replacement =
       isFirst && this.#trouble === undefined
         ? { from: 0, to: chain.length, places: chain }
         : this.#spares.replace(chain, from, isFirst ? chain.length : to, without)
-    if (replacement === undefined) return false
+    if (replacement === undefined) return 'nobody'
     const newcomers = await this.#route.open(replacement.places, replacement.to, this.#within(OPEN_MS))
-    if (newcomers === undefined) return false
+    if (newcomers === undefined) return 'failed'
     if (!isFirst) this.#repairs += 1
     this.#route.install(newcomers, replacement.from, replacement.to)
-    return true
+    return 'replaced'
   }
 
   /** Both ends of the way may live; that one of them does not may be on its way to us. */

@@ -49,6 +49,10 @@ export interface Session {
 export async function openSession(components: SessionComponents, init: SessionInit): Promise<Session> {
   const { host, relays, directory } = components
   if (init.chain.length === 0) throw new SessionError('INPUT', 'The chain has no hops.')
+  const context = Math.min(...init.chain.map(({ stage }) => stage.context))
+  if (init.reserve > context) {
+    throw new SessionError('INPUT', `${init.reserve} positions are asked for, the stages have ${context}.`)
+  }
   init.signal?.throwIfAborted()
   const source = directory ?? { stages: init.chain, refresh: async () => {} }
   const session = new ChainSession({ host, source, relays }, init)

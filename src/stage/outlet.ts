@@ -1,6 +1,6 @@
 /** What a hop sends on: to the next hop while there is a way to it, and once more to whoever comes in its place. */
 import type { DataSender, Frame, NextHop } from '../net/index.ts'
-import { type ReplayLog, ReplayLostError } from './replay-log.ts'
+import type { ReplayLog } from './replay-log.ts'
 
 /** Rows per frame that is sent again: as a prompt's, so that all newcomers in a row work at once. */
 const REPLAY_ROWS = 128
@@ -124,10 +124,8 @@ export class Outlet {
         const frame = await this.#log.read(this.#cursor, most, this.#drawFrom)
         if (cuts === this.#cuts && sender === this.#sender) await this.#transmit(sender, frame)
       }
-    } catch (error) {
-      if (this.#isClosed) return
-      if (!(error instanceof ReplayLostError)) throw error
-      this.#init.onLost(this.#cursor)
+    } catch {
+      if (!this.#isClosed) this.#init.onLost(this.#cursor)
     } finally {
       this.#isSending = false
     }

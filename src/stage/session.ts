@@ -6,11 +6,13 @@ import {
   type DataReceiver,
   encodedLength,
   type Frame,
+  type Linked,
   type Open,
   type RefusalCode,
   type Rewire,
   type SamplerOptions,
-  type Tokens
+  type Tokens,
+  type Unlinked
 } from '../net/index.ts'
 import { type Computed, codeOf, type Lane } from './batcher.ts'
 import { judge, type Rows, rowsOf } from './frames.ts'
@@ -59,6 +61,8 @@ export class StageSession implements Lane {
   #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
   /** What the tail drew, for a consumer that comes back. */
   #drawn: Tokens[] = []
+  /** What was said last of the way to the next hop. */
+  #way: Linked | Unlinked | undefined
   #isLeaving = false
   #ending: Promise<void> | undefined
 
@@ -173,6 +177,7 @@ export class StageSession implements Lane {
     this.#control = control
     previous.abort(new Error('the session goes on with another stream'))
     if (this.#isOpen) this.#sayOpened()
+    if (this.#way !== undefined) this.#say(this.#way)
     if (this.#isLeaving) this.leave()
     for (const tokens of this.#drawn) {
       if (tokens.position + tokens.tokens.length > drawFrom) this.#say(tokens)
@@ -180,11 +185,13 @@ export class StageSession implements Lane {
   }
 
   linked(ticket: Uint8Array): void {
-    this.#say({ type: 'linked', ticket })
+    this.#way = { type: 'linked', ticket }
+    this.#say(this.#way)
   }
 
   unlinked(ticket: Uint8Array, message: string): void {
-    this.#say({ type: 'unlinked', ticket, message: bounded(message) })
+    this.#way = { type: 'unlinked', ticket, message: bounded(message) }
+    this.#say(this.#way)
   }
 
   /** The next hop lacks what is no longer here: only the consumer can have it computed again. */

@@ -24,19 +24,28 @@ export class Directory {
     return [...this.#byPeer.values()].flat()
   }
 
-  /** Asks everybody again; what somebody says is known at once. Throws the signal's reason. */
-  refresh(signal?: AbortSignal): Promise<void> {
-    this.#refreshing ??= this.#refresh(signal).finally(() => {
+  /**
+   * Asks everybody again; what somebody says is known at once. One round of questions serves all who call meanwhile.
+   * Throws the signal's reason; the round goes on.
+   */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
     })
-    return this.#refreshing
+    if (signal === undefined) return this.#refreshing
+    const aborted = Promise.withResolvers<void>()
+    const abort = (): void => aborted.reject(signal.reason)
+    signal.addEventListener('abort', abort, { once: true })
+    await Promise.race([this.#refreshing, aborted.promise]).finally(() =>
+      signal.removeEventListener('abort', abort)
+    )
   }
 
-  async #refresh(signal: AbortSignal | undefined): Promise<void> {
+  async #refresh(): Promise<void> {
     const { addresses, onUnreachable } = this.#init
     const found = new Set<string>()
     await discover(this.#host, addresses, {
-      ...(signal === undefined ? {} : { signal }),
       ...(onUnreachable === undefined ? {} : { onUnreachable }),
       onFound: (peer, stages) => {
         found.add(peer)
