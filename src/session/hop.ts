@@ -14,6 +14,7 @@ import type {
 import type { ChainHop } from '../swarm/index.ts'
 import { HopStatistics } from './statistics.ts'
 import { Way } from './way.ts'
+import { Worst } from './worst.ts'
 
 export const TICKET_BYTES = 16
 /** Whoever has said nothing for so long is asked: soon while an answer is waited for, rarely between answers. */
@@ -21,8 +22,6 @@ const ASK_AFTER_MS = { active: 250, idle: 5_000 }
 /** Who has been asked and says nothing is gone, after this or four times what it predicts. Ticks come on top. */
 const SILENCE_MS = { active: 950, idle: 15_000 }
 const PREDICTED_TIMES = 4
-/** Round trips that long ago say nothing about now. */
-const FORGET_MS = 30_000
 /** Where a stage stood longer ago says nothing: while frames flow, nobody is asked. */
 const FRESH_MS = 1_000
 /** To come back to a stage whose connection broke. Who is dead refuses at once. */
@@ -83,7 +82,8 @@ export class Hop {
   #heard = performance.now()
   #asked: { readonly nonce: number; readonly at: number } | undefined
   #nonce = 0
-  #roundTrips: { readonly ms: number; readonly at: number }[] = []
+  /** Milliseconds of answers to questions, and of waiting and computing for a token. */
+  readonly #times = new Worst()
   #replies = new Map<number, () => void>()
 
   constructor(host: Host, place: ChainHop, events: HopEvents, drawFrom: () => number) {
@@ -170,7 +170,12 @@ export class Hop {
         this.lose({ code: 'REFUSED', refusal: message.code, message: `${message.message} (${message.code})` })
         break
       case 'timing':
-        for (const frame of message.frames) this.statistics.add(frame)
+        for (const frame of message.frames) {
+          this.statistics.add(frame)
+          // A prompt's frames wait for each other, which says nothing about an answer to a question.
+          const { rows, queueMicroseconds, computeMicroseconds } = frame
+          if (rows === 1) this.#times.add((queueMicroseconds + computeMicroseconds) / 1000)
+        }
         break
       case 'pong':
         this.#answered(message)
@@ -194,8 +199,7 @@ export class Hop {
     this.#replies.get(pong.nonce)?.()
     this.#replies.delete(pong.nonce)
     if (this.#asked?.nonce !== pong.nonce) return
-    const roundTrip = { ms: now - this.#asked.at, at: now }
-    this.#roundTrips = [...this.#roundTrips.filter(({ at }) => now - at < FORGET_MS), roundTrip]
+    this.#times.add(now - this.#asked.at)
     this.#asked = undefined
   }
 
@@ -263,10 +267,10 @@ export class Hop {
     return Math.max(SILENCE_MS[mode], PREDICTED_TIMES * this.predictedMs)
   }
 
-  /** What an answer to a question takes: the worst lately, or what the stage says that its steps take. */
+  /** The worst lately, or what the stage says that its steps take. */
   get predictedMs(): number {
     const stepMs = (this.#standing?.pong.stepMicroseconds ?? 0) / 1000
-    return Math.max(stepMs, ...this.#roundTrips.map(({ ms }) => ms))
+    return Math.max(stepMs, this.#times.value)
   }
 
   /** Rows that it has computed, and since when it is known; none where it has not been asked lately. */
