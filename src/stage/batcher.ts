@@ -2,10 +2,11 @@
 import type { BatchResult, Engine, GroupResult, Output, RowGroup } from '../engine/index.ts'
 import { EngineError, type EngineErrorCode } from '../engine/index.ts'
 import type { RefusalCode } from '../net/index.ts'
+import { Busy } from './busy.ts'
 import { StepCost, type StepRows } from './cost.ts'
 import { type Rows, splitRows } from './frames.ts'
 import { Pace } from './pace.ts'
-import { isPrompt, Planner } from './plan.ts'
+import { isPrompt, MOST_STALL, Planner } from './plan.ts'
 import type { Queue, Step } from './take.ts'
 import { watch } from './watchdog.ts'
 
@@ -35,7 +36,8 @@ export class Batcher {
   #running = false
   readonly #pace = new Pace<Lane>()
   #cost = new StepCost()
-  #planner = new Planner(this.#cost, this.#pace)
+  readonly #busy = new Busy()
+  #planner = new Planner(this.#cost, this.#pace, this.#busy)
   /** Lanes that were cut since the step under way began: what it has of theirs is not to be run once more. */
   readonly #cut = new Set<Lane>()
   /** Looks again when whoever is waited for must have come. */
@@ -45,11 +47,11 @@ export class Batcher {
     this.#engine = engine
   }
 
-  /** Milliseconds that the next step likely takes; 0 while nothing is known. */
+  /** Milliseconds that the next step may well take; 0 while nothing is known. */
   get predictedMs(): number {
-    const decodeRows = Math.max(1, this.#pace.decoding(performance.now()))
+    const ms = this.#cost.predict(Math.max(1, this.#pace.decoding(performance.now())))
     const prompts = this.#queues.values().some(({ waiting }) => waiting[0]?.isPrompt === true)
-    return this.#cost.predict(decodeRows + (prompts ? this.#cost.promptRowsBeside(decodeRows) : 0))
+    return prompts ? ms * (1 + MOST_STALL) : ms
   }
 
   add(lane: Lane): void {
@@ -149,11 +151,11 @@ export class Batcher {
       )
       const ended = performance.now()
       this.#cost.measured(rows, ended - started)
+      this.#busy.step(started, ended)
       for (const [index, [lane, { rows, since }]] of entries.entries()) {
         const result = groups[index] as GroupResult
         if (result.error === undefined) {
-          if (rows.sample !== 'none') this.#pace.left(lane, ended)
-          this.#deliver(lane, { rows, result, queueMs: started - since, computeMs })
+          this.#deliver(lane, { rows, result, queueMs: started - since, computeMs }, ended)
         } else {
           lane.failed(codeOf(result.error), result.error.message)
         }
@@ -192,11 +194,12 @@ export class Batcher {
   /** A new process is cold, and may be slow for a reason of its own. */
   #forgetCosts(): void {
     this.#cost = new StepCost()
-    this.#planner = new Planner(this.#cost, this.#pace)
+    this.#planner = new Planner(this.#cost, this.#pace, this.#busy)
   }
 
-  #deliver(lane: Lane, computed: Computed): void {
+  #deliver(lane: Lane, computed: Computed, ended: number): void {
     if (!this.#queues.has(lane)) return
+    if (computed.rows.sample !== 'none') this.#pace.left(lane, ended)
     try {
       lane.computed(computed)
     } catch (error) {

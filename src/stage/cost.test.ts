@@ -38,25 +38,32 @@ describe('predictions', () => {
   })
 })
 
-describe('budgets', () => {
-  test('beside decoding begin with a step that has no prompt, and see one again now and then', () => {
+describe('prompt rows', () => {
+  test('beside decode rows wait for a step without any', () => {
     const cost = new StepCost()
     cost.measured({ decodeRows: 0, promptRows: 128 }, 100)
-    const probes: number[] = []
-    for (let step = 0; step < 100; step++) {
-      const promptRows = cost.promptRowsBeside(4)
-      if (promptRows === 0) probes.push(step)
-      cost.measured({ decodeRows: 4, promptRows }, 20 + 4 + promptRows)
-    }
-    expect(probes).toEqual([0, 33, 66, 99])
-    expect(cost.promptRowsBeside(4)).toBeCloseTo(24, -1)
+    expect(cost.promptRowsWithin(1_000, 4)).toBe(0)
+    cost.measured(decode(4), 24)
+    expect(cost.promptRowsWithin(1_000, 4)).toBeGreaterThan(0)
   })
 
-  test('never come to nothing', () => {
+  test('are as many as the time allows, and never none', () => {
     const cost = new StepCost()
-    for (let step = 0; step < 5; step++) cost.measured(decode(1), 1)
-    for (let step = 0; step < 5; step++) cost.measured({ decodeRows: 1, promptRows: 2 }, 1_000)
-    expect([cost.promptRowsBeside(1), cost.promptRowsBetween(0)]).toEqual([2, 2])
+    for (let step = 0; step < 50; step++) {
+      cost.measured(decode(4), 24)
+      cost.measured({ decodeRows: 4, promptRows: 40 }, 64)
+    }
+    expect(cost.promptRowsWithin(72, 4)).toBeCloseTo(48, -1)
+    expect([cost.promptRowsWithin(1, 4), cost.promptRowsWithin(0, 0)]).toEqual([2, 2])
+  })
+
+  test('are learned from small steps only as far as larger ones allow', () => {
+    const cost = new StepCost()
+    cost.measured({ decodeRows: 0, promptRows: 128 }, 384)
+    for (let step = 0; step < 5; step++) cost.measured(decode(1), 15)
+    // A batch of two takes another kernel than a row alone; that says nothing of a row more.
+    for (let step = 0; step < 5; step++) cost.measured({ decodeRows: 1, promptRows: 2 }, 32)
+    expect(cost.promptRowsWithin(75, 1)).toBeGreaterThanOrEqual(19)
   })
 })
 

@@ -11,9 +11,9 @@ const MEMORY = 8
 const MOST_SURPRISE = 3
 /** A row never counts as less than this share of the mean of all rows: a budget grows at most fourfold per step. */
 const LEAST_ROW_SHARE = 0.25
+/** What the least known mean of rows grows by with each step, since loads and contexts change: twofold in 1,400. */
+const MEAN_GROWTH = 1.0005
 
-/** A step with decode rows takes up to this many times what it would without prompts. */
-const MOST_STRETCH = 2
 /** However slow rows are, prompts advance, and tell what a row costs. */
 const LEAST_PROMPT_ROWS = 2
 /** With nobody to disturb, a step may be so long that whoever comes waits no longer than this. */
@@ -22,8 +22,8 @@ const ALONE_MS = 2_000
 const ROWS_ALONE = 32
 /** Rows of a prompt before anything is known: what consumers usually send in a frame. */
 const FIRST_ROWS = 128
-/** Steps in a row that may have prompt rows beside decode rows before one without them is measured again. */
-const STEPS_PER_PROBE = 32
+/** Rows that take so many times what a step takes anyway are enough for one. */
+const ROWS_TO_FIXED = 1
 
 /** Silence that means nothing yet: an engine may be paged in, or compile its kernels. */
 const PATIENCE_MS = 60_000
@@ -61,9 +61,10 @@ export class StepCost {
   /** Of steps with prompts: all that is known until somebody decodes. */
   readonly #promptMs = new Average()
   readonly #promptRows = new Average()
+  /** Least recent mean of a step's milliseconds by its rows: no row more costs more than that. */
+  #leastMeanMs = Number.POSITIVE_INFINITY
   /** Recent worst of measured to predicted, at least 1. */
   #strain = 1
-  #stepsSinceDecode = 0
   readonly #sizes = new Set<number>()
 
   measured({ decodeRows, promptRows }: StepRows, ms: number): void {
@@ -71,21 +72,23 @@ export class StepCost {
     const predicted = this.predict(rows)
     if (predicted > 0) this.#strain = Math.max(1, this.#strain * STRAIN_DECAY, ms / predicted)
     this.#sizes.add(sizeOf(rows))
+    this.#leastMeanMs = Math.min(this.#leastMeanMs * MEAN_GROWTH, ms / rows)
     if (promptRows > 0) {
       this.#promptMs.add(ms)
       this.#promptRows.add(rows)
-      if (decodeRows > 0) this.#stepsSinceDecode += 1
     }
     const more = rows - this.#decodeRows.value
-    if (this.#decodeMs.count > 0 && more >= Math.max(LEAST_PROMPT_ROWS, this.#decodeRows.value / 2)) {
-      const mean = ms / rows
+    if (
+      this.#decodeMs.count > 0 &&
+      Math.abs(more) >= Math.max(LEAST_PROMPT_ROWS, this.#decodeRows.value / 2)
+    ) {
+      const mean = more > 0 ? ms / rows : this.#decodeMs.value / this.#decodeRows.value
       const slope = (ms - this.#decodeMs.value) / more
-      this.#rowMs.add(Math.min(mean, Math.max(slope, mean * LEAST_ROW_SHARE)))
+      this.#rowMs.add(Math.min(this.#leastMeanMs, Math.max(slope, mean * LEAST_ROW_SHARE)))
     }
     if (promptRows === 0) {
       this.#decodeMs.add(ms)
       this.#decodeRows.add(decodeRows)
-      this.#stepsSinceDecode = 0
     }
   }
 
@@ -111,18 +114,10 @@ export class StepCost {
     return this.#decodeRows.value + (ms - this.#decodeMs.value) / this.#slope
   }
 
-  /** Prompt rows that a step with so many decode rows may have beside them; 0: measure it without, for once. */
-  promptRowsBeside(decodeRows: number): number {
-    if (this.#decodeMs.count === 0 || this.#stepsSinceDecode >= STEPS_PER_PROBE) return 0
-    const extra = (this.predict(decodeRows) * (MOST_STRETCH - 1)) / this.#slope
-    return Math.max(LEAST_PROMPT_ROWS, Math.floor(extra))
-  }
-
-  /** Prompt rows of a step of their own, while others decode that are back in `dueMs`. */
-  promptRowsBetween(dueMs: number): number {
-    if (this.#decodeMs.count === 0) return ROWS_ALONE
-    const ms = Math.min(dueMs, ALONE_MS)
-    return Math.max(LEAST_PROMPT_ROWS, Math.floor(this.#rowsWithin(ms)))
+  /** Prompt rows that a step may have beside so many decode rows to take `ms`. */
+  promptRowsWithin(ms: number, decodeRows: number): number {
+    if (this.#decodeMs.count === 0) return decodeRows > 0 ? 0 : ROWS_ALONE
+    return Math.max(LEAST_PROMPT_ROWS, Math.floor(this.#rowsWithin(Math.min(ms, ALONE_MS)) - decodeRows))
   }
 
   /** Prompt rows of a step while nobody decodes. */
@@ -130,6 +125,13 @@ export class StepCost {
     if (this.#promptMs.count === 0) return FIRST_ROWS
     const rows = (ALONE_MS / this.#promptMs.value) * this.#promptRows.value
     return Math.max(ROWS_ALONE, Math.floor(rows / ROWS_ALONE) * ROWS_ALONE)
+  }
+
+  /** Rows of which a step mostly takes what they take, and not what any step does; Infinity if that is unknown. */
+  get efficientRows(): number {
+    if (this.#rowMs.count === 0) return Number.POSITIVE_INFINITY
+    const fixed = Math.max(0, this.#decodeMs.value - this.#slope * this.#decodeRows.value)
+    return (ROWS_TO_FIXED * fixed) / this.#slope
   }
 
   /** The usual step without prompts; 0 while none is known. */

@@ -20,6 +20,10 @@ interface Round {
   lastSeen: number
 }
 
+function decodes({ mean = 0, lastSeen }: Round, now: number): boolean {
+  return now - lastSeen <= Math.max(LEAST_WINDOW_MS, ROUNDS * mean)
+}
+
 export class Pace<Session> {
   readonly #rounds = new Map<Session, Round>()
 
@@ -63,10 +67,30 @@ export class Pace<Session> {
   /** How many sessions have decoded lately. */
   decoding(now: number): number {
     let count = 0
-    for (const { mean = 0, lastSeen } of this.#rounds.values()) {
-      if (now - lastSeen <= Math.max(LEAST_WINDOW_MS, ROUNDS * mean)) count += 1
-    }
+    for (const round of this.#rounds.values()) if (decodes(round, now)) count += 1
     return count
+  }
+
+  /** Whether one of them may be about to come: nobody can tell when it does, or it is due. */
+  mayCome(now: number, tolerance: number): boolean {
+    return this.#rounds.values().some((round) => {
+      const { mean, deviation, left } = round
+      if (left === undefined || !decodes(round, now)) return false
+      return mean === undefined || deviation > tolerance || Math.abs(left + mean - now) <= tolerance
+    })
+  }
+
+  /**
+   * Milliseconds in which nobody is likely to come; 0 while somebody is about to, Infinity if nothing can be told
+   * of anybody.
+   */
+  freeMs(now: number): number {
+    let free = Number.POSITIVE_INFINITY
+    for (const { mean, deviation, left } of this.#rounds.values()) {
+      if (mean === undefined || left === undefined || now > left + mean + deviation) continue
+      free = Math.min(free, Math.max(0, left + mean - deviation - now))
+    }
+    return free
   }
 
   /**

@@ -4,6 +4,7 @@
  */
 import type { EngineDescription } from '../engine/index.ts'
 import type { Lane } from './batcher.ts'
+import type { Busy } from './busy.ts'
 import type { StepCost } from './cost.ts'
 import type { Rows } from './frames.ts'
 import type { Pace } from './pace.ts'
@@ -17,6 +18,26 @@ const DECODE_ROWS = 16
  * for all of it, so a quarter is well spent; a session alone is never waited for.
  */
 const STRAGGLER_SHARE = 1 / 4
+/** Decode steps that prompts hold those who decode up for, at most, in one go. */
+export const MOST_STALL = 2
+/**
+ * Share of its time by which prompts lengthen a decode step in the mean: saved up, since few large steps are far
+ * cheaper than many small ones. Stages of a chain that share a machine slow each other down beside that.
+ */
+const STALL_SHARE = 3 / 4
+/**
+ * Share of the time in which nobody is expected that a step of prompts takes, where that is more: long steps at every
+ * stage lengthen the rounds, which would then have room for longer ones still.
+ */
+const FREE_SHARE = 1 / 4
+/** Decode steps that a step of prompts alone is put off for, when somebody is likely to come before its end. */
+const IMMINENT_STEPS = 2
+/** A stage that computes this share of its time has no room for more waves. */
+const BUSY = 0.85
+/** Frames of one step of the stage before come within this of each other. */
+const SETTLE_MS = 1
+/** Steps below this are not worth the wait: timers don't wait for less than a millisecond. */
+const SETTLE_LEAST_MS = 8 * SETTLE_MS
 
 /** Pieces of prompts may be short, but nothing is drawn from them. */
 export function isPrompt({ tokens, sample }: Rows): boolean {
@@ -26,14 +47,18 @@ export function isPrompt({ tokens, sample }: Rows): boolean {
 export class Planner {
   readonly #cost: StepCost
   readonly #pace: Pace<Lane>
+  readonly #busy: Busy
   readonly #decodeTurns = new Turns()
   readonly #promptTurns = new Turns()
   /** Since when a step could have begun. */
   #readySince: number | undefined
+  /** Milliseconds that prompts may still cost those who decode. */
+  #credit = 0
 
-  constructor(cost: StepCost, pace: Pace<Lane>) {
+  constructor(cost: StepCost, pace: Pace<Lane>, busy: Busy) {
     this.#cost = cost
     this.#pace = pace
+    this.#busy = busy
   }
 
   /**
@@ -49,13 +74,16 @@ export class Planner {
     }
     const decodes = ready.filter((entry) => !isHeadPrompt(entry))
     const prompts = ready.filter(isHeadPrompt)
-    const decodeRows = Math.min(limits.maxRows, sum(decodes))
+    const mostRows = prompts.length > 0 ? limits.maxRows : Math.min(limits.maxRows, this.#wave(now))
+    const decodeRows = Math.min(mostRows, sum(decodes))
     const budget = prompts.length === 0 ? 0 : this.#promptBudget(decodeRows, now)
     const promptRows = Math.min(budget, limits.maxRows - decodeRows, sum(prompts))
-    const waitMs = this.#waitMs(decodeRows, promptRows, now)
+    const newest = Math.max(...decodes.map(([, { waiting }]) => (waiting[0] as Waiting).since))
+    const waitMs = this.#waitMs(decodeRows, promptRows, newest, now)
     if (waitMs > 0) return waitMs
     this.#readySince = undefined
-    const room = { rows: limits.maxRows, outputs: limits.maxOutputs }
+    this.#charge(decodeRows, promptRows, now)
+    const room = { rows: mostRows, outputs: limits.maxOutputs }
     const step: Step = new Map()
     take(queues, decodes, this.#decodeTurns, room, step)
     room.rows = Math.min(room.rows, budget)
@@ -64,10 +92,42 @@ export class Planner {
   }
 
   #promptBudget(decodeRows: number, now: number): number {
-    if (decodeRows > 0) return this.#cost.promptRowsBeside(decodeRows)
+    if (decodeRows > 0) {
+      const base = this.#cost.predict(decodeRows)
+      const isPaid = this.#credit + base * STALL_SHARE >= base * MOST_STALL
+      return isPaid ? this.#cost.promptRowsWithin(base * (1 + MOST_STALL), decodeRows) : 0
+    }
     if (this.#pace.decoding(now) === 0) return this.#cost.promptRowsAlone()
-    const due = this.#dueMs(now)
-    return this.#cost.promptRowsBetween(due === Number.POSITIVE_INFINITY ? 2 * this.#cost.decodeMs : due)
+    const ms = Math.max(this.#cost.decodeMs * MOST_STALL, this.#freeMs(now) * FREE_SHARE)
+    return this.#cost.promptRowsWithin(ms, 0)
+  }
+
+  /** What prompts cost those who decode is paid from what their own steps save up. */
+  #charge(decodeRows: number, promptRows: number, now: number): void {
+    const ms = this.#cost.predict(decodeRows + promptRows)
+    if (decodeRows > 0) {
+      const base = this.#cost.predict(decodeRows)
+      this.#credit = Math.min(this.#credit + base * STALL_SHARE, base * MOST_STALL) - Math.max(0, ms - base)
+    } else {
+      const debt = -this.#cost.decodeMs * MOST_STALL
+      this.#credit = Math.max(this.#credit - Math.max(0, ms - this.#freeMs(now)), debt)
+    }
+  }
+
+  #freeMs(now: number): number {
+    const free = this.#pace.freeMs(now)
+    return Number.isFinite(free) ? free : 0
+  }
+
+  /**
+   * Decode rows that a step has at most. If all sessions go round together, one stage computes and the others idle:
+   * a stage that idles cuts such a crowd into waves, as long as small steps are not much dearer than a large one.
+   */
+  #wave(now: number): number {
+    const { share } = this.#busy
+    if (share >= BUSY) return Number.POSITIVE_INFINITY
+    // Squared, since at two waves on three stages each of them would already be as large as the share allows.
+    return Math.max(1, Math.ceil(share ** 2 * this.#pace.decoding(now)), Math.ceil(this.#cost.efficientRows))
   }
 
   #dueMs(now: number): number {
@@ -75,15 +135,28 @@ export class Planner {
   }
 
   /** Whether this step would only delay somebody who is about to come. */
-  #waitMs(decodeRows: number, promptRows: number, now: number): number {
+  #waitMs(decodeRows: number, promptRows: number, newest: number, now: number): number {
     const stepMs = this.#cost.predict(decodeRows + promptRows)
-    // A step of prompts alone is planned to end when the next row is due: if it can't, the row goes first.
-    const patience = decodeRows > 0 ? stepMs * STRAGGLER_SHARE : stepMs
-    const left = (this.#readySince ?? now) + patience - now
+    const ready = this.#readySince ?? now
+    if (decodeRows === 0) {
+      if (this.#pace.decoding(now) === 0) return 0
+      // A step of prompts alone would end after somebody is likely to be back: who goes first for a while.
+      const left = ready + this.#cost.decodeMs * IMMINENT_STEPS - now
+      if (left <= 0 || this.#freeMs(now) + Math.max(0, this.#credit) >= stepMs) return 0
+      this.#readySince = ready
+      return left
+    }
+    const left = ready + stepMs * STRAGGLER_SHARE - now
     const due = this.#dueMs(now)
-    if (due >= left) return 0
+    const settles = newest + SETTLE_MS - now
+    if (due < left) {
+      this.#readySince ??= now
+      return due > 0 ? due : left
+    }
+    if (left <= 0 || settles <= 0 || stepMs < SETTLE_LEAST_MS) return 0
+    if (!this.#pace.mayCome(now, this.#cost.decodeMs * STRAGGLER_SHARE)) return 0
     this.#readySince ??= now
-    return due > 0 ? due : left
+    return settles
   }
 
   forget(owner: string): void {

@@ -26,6 +26,12 @@ export interface Room {
   outputs: number
 }
 
+/**
+ * Pieces of a prompt that a stage before cut are put together again up to this. Beyond it one frame per step leaves
+ * the next stage something to do meanwhile.
+ */
+const SMALL_ROWS = 64
+
 /** Lanes that got something go to the end of the line. */
 export function take(
   queues: Map<Lane, Queue>,
@@ -47,9 +53,10 @@ export function take(
       turns.served(owner, taken)
       queues.delete(lane)
       queues.set(lane, queue)
-      // One frame of each lane leaves the next stages something to do meanwhile. But an owner's only prompt must
-      // be able to get as much as another's many.
-      if (isContended && follows(step.get(lane), queue.waiting[0])) line.push(entry)
+      const so = step.get(lane) as Waiting
+      // An owner's only prompt must be able to get as much as another's many.
+      if ((isContended || so.rows.tokens.length < SMALL_ROWS) && follows(so, queue.waiting[0]))
+        line.push(entry)
     }
     if (line.length === 0) byOwner.delete(owner)
   }
@@ -75,8 +82,8 @@ function takeFrame(lane: Lane, queue: Queue, room: Room, step: Step): number {
 }
 
 /** Whether a lane's next frame can be run as one with what is taken of it. */
-function follows(taken: Waiting | undefined, next: Waiting | undefined): boolean {
-  return taken?.rows.sample === 'none' && next?.isPrompt === true && taken.rows.epoch === next.rows.epoch
+function follows(taken: Waiting, next: Waiting | undefined): boolean {
+  return taken.rows.sample === 'none' && next?.isPrompt === true && taken.rows.epoch === next.rows.epoch
 }
 
 function join(first: Rows, second: Rows): Rows {
