@@ -134,7 +134,8 @@ async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
-  if (child.connected) child.disconnect() // at once: a signal would have it wait for its sessions
+  if (child.connected)
+    child.disconnect() // at once: a signal would have it wait for its sessions
   else child.kill('SIGTERM')
   const impatience = setTimeout(() => child.kill('SIGKILL'), END_MS)
   await exit
