@@ -7,7 +7,7 @@ import { ask, longestStall, noticedAfter, type Told } from './ask.ts'
 import { Forwarder } from './forwarder.ts'
 import type { Prober } from './leaks.ts'
 import type { Oracle } from './oracle.ts'
-import { command, handlesOf, type Provider, type Swarm } from './providers.ts'
+import { handlesOf, type Provider, type Swarm } from './providers.ts'
 import type { Scenario, Scene } from './scenarios.ts'
 
 const TOKENS = 48
@@ -18,8 +18,8 @@ const WITHIN_MS = { opening: 40, prefill: 60 }
 /** Positions of a prompt of several frames: with its answer it fits the demo's context. */
 const LONG_PROMPT = 600
 const BEGINNINGS = ['Tell me a story about a little fish.', 'The sun was warm and', 'Once there was a dog']
-/** Connections to nodes that have come since, each maybe dialled from both sides. */
-const MORE_HANDLES = 16
+/** Connections to nodes that have come since; there are eight at most, and four were seen. */
+const MORE_HANDLES = 8
 
 export interface Components {
   readonly swarm: Swarm
@@ -114,9 +114,7 @@ async function perform(
     const [provider] = swarm.of(span).filter((other) => other.kind === kind)
     return provider as Provider
   })
-  if (scenario.name === 'disk full') {
-    for (const provider of providers) await command(provider, { kind: 'full' })
-  }
+  await scenario.prepare?.(providers)
   const faults: string[] = []
   let at = 0
   let repaired = Promise.withResolvers<readonly ChainHop[]>()

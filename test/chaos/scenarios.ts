@@ -34,6 +34,8 @@ export interface Scenario {
   readonly prompt: 'long' | 'short'
   /** At once; with more than one, rows are computed in batches of any shape. */
   readonly sessions: number
+  /** Before anything else. */
+  readonly prepare?: (chain: readonly Provider[]) => Promise<void>
   readonly strike: (scene: Scene) => Promise<void>
   /** Once all have been answered. */
   readonly after?: (scene: Scene) => Promise<void>
@@ -196,6 +198,9 @@ function forge(name: string, offset: number, change: number): Scenario {
 
 const fullDisk: Scenario = {
   ...{ name: 'disk full', kind: 'faulty', moment: 'decode', prompt: 'long', sessions: 1, wants: SPARES },
+  async prepare(chain) {
+    for (const provider of chain) await command(provider, { kind: 'full' })
+  },
   async strike(scene) {
     const index = Math.floor(scene.random() * 2)
     scene.note(`no disk for the log of hop ${index + 1}`)
