@@ -204,6 +204,7 @@ export class Chain {
   #lost(hop: Hop, loss: Loss): void {
     this.#trouble = { place: hop.place, loss }
     this.#spares.failed(hop.place.peer)
+    void this.#refresh() // who takes over next may have come since
     if (this.hops.includes(hop)) this.#init.onEvent?.({ type: 'lost', hop: hop.place, reason: loss.message })
     this.#changed()
   }
@@ -260,13 +261,17 @@ export class Chain {
         hop.moveAt = performance.now() + MOVE_AGAIN_MS
         const done = await this.#replace(leaving, leaving + 1, hop.place.peer)
         if (done === 'replaced') isRepaired = true
-        else void this.#spares.refresh(this.#within(REFRESH_MS)).catch(() => {})
+        else void this.#refresh()
       } else if (route.isWhole) {
         if (isRepaired && wasOpen) this.#init.onEvent?.({ type: 'repaired', hops: route.places })
         return undefined
       } else await this.#opening()
     }
     return undefined
+  }
+
+  async #refresh(): Promise<void> {
+    await this.#spares.refresh(this.#within(REFRESH_MS)).catch(() => {})
   }
 
   #within(ms: number): AbortSignal {
@@ -326,8 +331,7 @@ export class Chain {
     const reason = `nobody to take over blocks ${place.start}-${place.end}, lost because ${loss.message}`
     this.#init.onEvent?.({ type: 'waiting', reason })
     const change = this.#change.promise
-    const asked = this.#spares.refresh(this.#within(REFRESH_MS)).catch(() => {})
-    await Promise.race([asked, delay(REFRESH_MS, undefined, { ref: false })])
+    await this.#refresh()
     await Promise.race([change, delay(LOOK_AGAIN_MS, undefined, { ref: false })])
   }
 }
