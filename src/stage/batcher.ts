@@ -150,6 +150,7 @@ export class Batcher {
         rows
       )
       const ended = performance.now()
+      this.#planner.ended(rows, ended - started)
       this.#cost.measured(rows, ended - started)
       this.#busy.step(started, ended)
       for (const [index, [lane, { rows, since }]] of entries.entries()) {

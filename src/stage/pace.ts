@@ -80,6 +80,13 @@ export class Pace<Session> {
     })
   }
 
+  /** The shortest mean time that a session is away; Infinity while none is known. */
+  get shortestMs(): number {
+    let shortest = Number.POSITIVE_INFINITY
+    for (const { mean } of this.#rounds.values()) shortest = Math.min(shortest, mean ?? shortest)
+    return shortest
+  }
+
   /**
    * Milliseconds in which nobody is likely to come; 0 while somebody is about to, Infinity if nothing can be told
    * of anybody.

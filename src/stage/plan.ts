@@ -5,7 +5,7 @@
 import type { EngineDescription } from '../engine/index.ts'
 import type { Lane } from './batcher.ts'
 import type { Busy } from './busy.ts'
-import type { StepCost } from './cost.ts'
+import type { StepCost, StepRows } from './cost.ts'
 import type { Rows } from './frames.ts'
 import type { Pace } from './pace.ts'
 import { type Entry, type Queue, type Step, take, type Waiting } from './take.ts'
@@ -32,6 +32,10 @@ const STALL_SHARE = 3 / 4
 const FREE_SHARE = 1 / 4
 /** Decode steps that a step of prompts alone is put off for, when somebody is likely to come before its end. */
 const IMMINENT_STEPS = 2
+/** Decode steps that prompts may have cost more than was saved up: not everything can be foretold. */
+const MOST_DEBT = 8
+/** How often is looked whether a step of prompts may be run by now, in decode steps. */
+const LOOK_SHARE = 1 / 2
 /** A stage that computes this share of its time has no room for more waves. */
 const BUSY = 0.85
 /** Frames of one step of the stage before come within this of each other. */
@@ -54,6 +58,8 @@ export class Planner {
   #readySince: number | undefined
   /** Milliseconds that prompts may still cost those who decode. */
   #credit = 0
+  /** Milliseconds in which nobody was expected, when the last step began. */
+  #free = 0
 
   constructor(cost: StepCost, pace: Pace<Lane>, busy: Busy) {
     this.#cost = cost
@@ -82,7 +88,7 @@ export class Planner {
     const waitMs = this.#waitMs(decodeRows, promptRows, newest, now)
     if (waitMs > 0) return waitMs
     this.#readySince = undefined
-    this.#charge(decodeRows, promptRows, now)
+    this.#free = this.#pace.decoding(now) === 0 ? Number.POSITIVE_INFINITY : this.#freeMs(now)
     const room = { rows: mostRows, outputs: limits.maxOutputs }
     const step: Step = new Map()
     take(queues, decodes, this.#decodeTurns, room, step)
@@ -102,16 +108,24 @@ export class Planner {
     return this.#cost.promptRowsWithin(ms, 0)
   }
 
-  /** What prompts cost those who decode is paid from what their own steps save up. */
-  #charge(decodeRows: number, promptRows: number, now: number): void {
-    const ms = this.#cost.predict(decodeRows + promptRows)
+  /** To be told of each step: what prompts cost those who decode is paid from what their own steps save up. */
+  ended({ decodeRows, promptRows }: StepRows, ms: number): void {
+    const usual = this.#cost.decodeMs
+    if (usual === 0) return
+    let stallMs: number
     if (decodeRows > 0) {
       const base = this.#cost.predict(decodeRows)
-      this.#credit = Math.min(this.#credit + base * STALL_SHARE, base * MOST_STALL) - Math.max(0, ms - base)
+      this.#credit = Math.min(this.#credit + base * STALL_SHARE, base * MOST_STALL)
+      stallMs = promptRows > 0 ? ms - base : 0
     } else {
-      const debt = -this.#cost.decodeMs * MOST_STALL
-      this.#credit = Math.max(this.#credit - Math.max(0, ms - this.#freeMs(now)), debt)
+      stallMs = this.#stallMs(ms, this.#free)
     }
+    this.#credit = Math.max(this.#credit - Math.max(0, stallMs), -usual * MOST_DEBT)
+  }
+
+  /** Who comes while a step runs waits; if nobody can tell when, that is as likely as the step is long. */
+  #stallMs(ms: number, free: number): number {
+    return Math.max(0, Math.min(ms - free, ms * (ms / this.#pace.shortestMs)))
   }
 
   #freeMs(now: number): number {
@@ -141,10 +155,11 @@ export class Planner {
     if (decodeRows === 0) {
       if (this.#pace.decoding(now) === 0) return 0
       // A step of prompts alone would end after somebody is likely to be back: who goes first for a while.
-      const left = ready + this.#cost.decodeMs * IMMINENT_STEPS - now
-      if (left <= 0 || this.#freeMs(now) + Math.max(0, this.#credit) >= stepMs) return 0
+      const isOver = ready + this.#cost.decodeMs * IMMINENT_STEPS <= now
+      const left = this.#credit - this.#stallMs(stepMs, this.#freeMs(now))
+      if (left >= 0 || (isOver && this.#credit >= 0)) return 0
       this.#readySince = ready
-      return left
+      return this.#cost.decodeMs * LOOK_SHARE
     }
     const left = ready + stepMs * STRAGGLER_SHARE - now
     const due = this.#dueMs(now)
