@@ -46,6 +46,7 @@ export function startLibp2p(
         yamux({
           maxInboundStreams: MAX_STREAMS,
           maxOutboundStreams: MAX_STREAMS,
+          maxEarlyStreams: MAX_STREAMS, // many sessions may open at once on a connection that is just made
           streamOptions: {
             maxStreamWindowSize: STREAM_WINDOW_BYTES,
             maxReadBufferLength: STREAM_WINDOW_BYTES,
