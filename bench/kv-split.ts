@@ -21,7 +21,7 @@ interface KvSplitInit {
 export async function measureKvSplit(init: KvSplitInit): Promise<Record<string, Figure>> {
   const { model, threads, sessions, log } = init
   const rounds = Math.min(init.rounds, MOST_ROUNDS)
-  const context = sessions * Math.ceil((FILLS.long + (rounds + 1) * STEPS) / 256) * 256
+  const context = sessions * Math.ceil((FILLS.long + 2 * (rounds + 1) * STEPS) / 256) * 256
   const common = { files: [model], context, sequences: sessions, threads, gpuLayers: 0 }
   const engines = [true, false].map((kvUnified) => new LlamaEngine({ ...common, kvUnified }))
   const figures: Record<string, Figure> = {}
@@ -35,22 +35,30 @@ export async function measureKvSplit(init: KvSplitInit): Promise<Record<string, 
     for (const [name, fill] of Object.entries(FILLS)) {
       for (const [index, engine] of engines.entries()) await fillAll(engine, sessions, fill, index === 0)
       log(`filled ${sessions} sequences with ${fill} positions each`)
-      const ratios: number[] = []
-      for (let round = -1; round < rounds; round++) {
-        const position = fill + (round + 1) * STEPS
-        const [unified, split] = [
-          await stepMs(engines[0] as LlamaEngine, sessions, position),
-          await stepMs(engines[1] as LlamaEngine, sessions, position)
-        ]
-        if (round < 0) continue // the first pair only warms caches
-        ratios.push(unified / split)
-        log(`${fill} positions each: ${unified.toFixed(1)} ms unified, ${split.toFixed(1)} ms split per step`)
-      }
-      figures[`kv_split_${name}`] = {
-        value: rounded(median(ratios)),
-        unit: 'ratio',
-        runs: ratios.map(rounded),
-        note: `split ÷ unified tokens per second, ${sessions} sequences of ${fill} positions, one process`
+      // All of them, then every other one: a stage in a chain rarely has rows of all its sessions.
+      const everybody = Array.from({ length: sessions }, (_, sequence) => sequence)
+      const half = everybody.filter((sequence) => sequence % 2 === 0)
+      let position = fill
+      for (const [who, sequences] of Object.entries({ all: everybody, half })) {
+        const ratios: number[] = []
+        for (let round = -1; round < rounds; round++) {
+          const [unified, split] = [
+            await stepMs(engines[0] as LlamaEngine, sequences, position),
+            await stepMs(engines[1] as LlamaEngine, sequences, position)
+          ]
+          position += STEPS
+          if (round < 0) continue // the first pair only warms caches
+          ratios.push(unified / split)
+          log(
+            `${fill} positions, ${who}: ${unified.toFixed(1)} ms unified, ${split.toFixed(1)} ms split per step`
+          )
+        }
+        figures[`kv_split_${name}_${who}`] = {
+          value: rounded(median(ratios)),
+          unit: 'ratio',
+          runs: ratios.map(rounded),
+          note: `split ÷ unified tokens per second, ${sequences.length} of ${sessions} sequences of ${fill} positions, one process`
+        }
       }
     }
     return figures
@@ -74,13 +82,12 @@ async function fillAll(engine: LlamaEngine, sessions: number, fill: number, unif
   }
 }
 
-/** Median milliseconds of steps with a row of each sequence. */
-async function stepMs(engine: LlamaEngine, sessions: number, from: number): Promise<number> {
+/** Median milliseconds of steps with a row of each of the sequences, which all have `from` positions. */
+async function stepMs(engine: LlamaEngine, sequences: readonly number[], from: number): Promise<number> {
   const times: number[] = []
   for (let position = from; position < from + STEPS; position++) {
-    const groups = Array.from(
-      { length: sessions },
-      (_, sequence): RowGroup => ({
+    const groups = sequences.map(
+      (sequence): RowGroup => ({
         sequence,
         position,
         tokens: Int32Array.of(100 + sequence),
