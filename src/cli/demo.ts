@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { ShoalError } from '../common/index.ts'
+import { aborted, ShoalError } from '../common/index.ts'
 import { openModel } from '../models/index.ts'
-import { aborted, untilInterrupted } from './lifetime.ts'
+import { untilInterrupted } from './lifetime.ts'
 import { integer } from './options.ts'
 
 interface DemoOptions {

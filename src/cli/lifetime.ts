@@ -98,11 +98,6 @@ function onInterrupted(interrupted: () => void, orphaned: () => void): void {
   if (process.connected === false) left() // it was gone before anybody listened; undefined: there was none
 }
 
-export async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-}
-
 interface Part {
   start(options: { readonly signal: AbortSignal }): Promise<void>
   stop(): Promise<void>

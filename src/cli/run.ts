@@ -82,7 +82,7 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
       const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
       const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
       const sampler = defaultSampler(options)
-      const reserve = Math.min(tokens.length + maxTokens, tokens.length + FIRST_STRETCH)
+      const reserve = tokens.length + Math.min(maxTokens, FIRST_STRETCH)
       const waitMs = options.wait * 1000
       const session = await openSession(
         { host: node.host, relays: node.relays, directory },

@@ -1,8 +1,9 @@
 import { Command } from 'commander'
+import { aborted } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
 import { dataFolder, type FinishProgress, Node } from '../node/index.ts'
 import { sessionCount } from './finish.ts'
-import { aborted, Lifetime, UsageError, withStarted } from './lifetime.ts'
+import { Lifetime, UsageError, withStarted } from './lifetime.ts'
 import { addresses, blocks, integer, kvTypeOption, peerOption } from './options.ts'
 
 interface UpOptions {

@@ -1,3 +1,4 @@
+export { aborted } from './aborted.ts'
 export { ShoalError } from './errors.ts'
 export { FileSource } from './file.ts'
 export type { Startable } from './lifecycle.ts'

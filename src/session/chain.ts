@@ -4,6 +4,7 @@
  * the hop before them what it had sent (DESIGN 4: recovery is replay).
  */
 import { setTimeout as delay } from 'node:timers/promises'
+import { aborted } from '../common/index.ts'
 import type { SamplerOptions } from '../net/index.ts'
 import type { Outlet } from '../stage/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
@@ -144,11 +145,11 @@ export class Chain {
   /** Opens all hops, or others in their place. Rejects with a SessionError or the signal's reason. */
   async open(waitMs: number, signal: AbortSignal): Promise<void> {
     this.activate(waitMs)
-    const aborted = abortedBy(signal)
+    const given = aborted(signal)
     while (!this.#route.isWhole) {
       signal.throwIfAborted()
       if (this.#failure !== undefined) throw this.#failure
-      await Promise.race([this.#change.promise, aborted])
+      await Promise.race([this.#change.promise, given])
     }
     this.rest()
   }
@@ -338,11 +339,4 @@ export class Chain {
 
 function troubleOf(hop: Hop | undefined): Trouble | undefined {
   return hop?.loss === undefined ? undefined : { place: hop.place, loss: hop.loss }
-}
-
-function abortedBy(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  signal.addEventListener('abort', () => resolve(), { once: true })
-  if (signal.aborted) resolve()
-  return promise
 }

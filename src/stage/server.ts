@@ -1,4 +1,5 @@
 /** Brings control and data streams of sessions together, on all stages of a node. */
+import { aborted } from '../common/index.ts'
 import type {
   Accepted,
   ControlMessage,
@@ -46,7 +47,8 @@ export class StageServer {
   readonly #early = new Map<string, (session: StageSession | undefined) => void>()
   /** Why no new sessions are taken. */
   #leaving: Refusal | undefined
-  #whenEmpty: (() => void) | undefined
+  /** Of the last session, once the node is leaving. */
+  #empty: PromiseWithResolvers<void> | undefined
 
   constructor({ host }: StageServerComponents, init: StageServerInit = {}) {
     this.#host = host
@@ -73,11 +75,9 @@ export class StageServer {
   async drain(signal?: AbortSignal): Promise<void> {
     this.#leaving = { code: 'stopping', message: 'this node is leaving' }
     for (const session of [...this.#sessions]) session.leave()
-    if (this.#sessions.size === 0 || signal?.aborted) return
-    await new Promise<void>((resolve) => {
-      this.#whenEmpty = resolve
-      signal?.addEventListener('abort', () => resolve(), { once: true })
-    })
+    if (this.#sessions.size === 0) return
+    this.#empty ??= Promise.withResolvers()
+    await Promise.race([this.#empty.promise, ...(signal === undefined ? [] : [aborted(signal)])])
   }
 
   /** Ends all sessions, and takes no new ones. */
@@ -163,7 +163,7 @@ export class StageServer {
       this.#sessions.delete(session)
       this.#byId.delete(id)
       for (const [key, value] of this.#byTicket) if (value === session) this.#byTicket.delete(key)
-      if (this.#sessions.size === 0) this.#whenEmpty?.()
+      if (this.#sessions.size === 0) this.#empty?.resolve()
     })
     this.#early.get(ticket)?.(session)
     void session.prepare(open)

@@ -1,3 +1,4 @@
+import { aborted } from '../common/index.ts'
 import type { Host } from '../net/index.ts'
 import { discover, type HostedStage } from './discover.ts'
 
@@ -33,13 +34,8 @@ export class Directory {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined
     })
-    if (signal === undefined) return this.#refreshing
-    const aborted = Promise.withResolvers<void>()
-    const abort = (): void => aborted.reject(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    await Promise.race([this.#refreshing, aborted.promise]).finally(() =>
-      signal.removeEventListener('abort', abort)
-    )
+    await (signal === undefined ? this.#refreshing : Promise.race([this.#refreshing, aborted(signal)]))
+    signal?.throwIfAborted()
   }
 
   async #refresh(): Promise<void> {
