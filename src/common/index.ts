@@ -1,4 +1,5 @@
 export { aborted } from './aborted.ts'
+export { type Clock, systemClock } from './clock.ts'
 export { ShoalError } from './errors.ts'
 export { FileSource } from './file.ts'
 export type { Startable } from './lifecycle.ts'

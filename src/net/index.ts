@@ -25,8 +25,13 @@ export type {
   HostIdentity,
   HostInit,
   HostLogger,
-  Listener
+  Judge,
+  Listener,
+  SessionHost,
+  SwarmHost,
+  Verdict
 } from './types.ts'
 export { WireError, type WireErrorCode } from './wire/errors.ts'
 export { encodedLength } from './wire/frame.ts'
+export { announcements, gossip, summaries, withdrawals } from './wire/messages.ts'
 export * from './wire/types.ts'

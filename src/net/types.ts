@@ -1,5 +1,14 @@
 import type { Startable } from '../common/index.ts'
-import type { Accepted, ControlMessage, Frame, FrameLimits, Info } from './wire/types.ts'
+import type {
+  Accepted,
+  ControlMessage,
+  Frame,
+  FrameLimits,
+  Info,
+  PeerAddress,
+  SwarmAnswer,
+  SwarmRequest
+} from './wire/types.ts'
 
 /**
  * Called from the socket's own read event, with no queue between: what it does delays the connection.
@@ -66,9 +75,21 @@ export interface Handlers {
   control(stream: ControlStream): void
   /** A hop presents a ticket: what to accept it with, or undefined to reset. Call `stream.start` before or after. */
   data(ticket: Uint8Array, stream: DataReceiver): Accepted | undefined | Promise<Accepted | undefined>
+  /** A peer asks for the directory, for load, or for another of the swarm's matters. Absent: refused. */
+  ask?(peer: string, request: SwarmRequest): SwarmAnswer | Promise<SwarmAnswer>
 }
 
-export interface Host extends Startable {
+/**
+ * What becomes of a gossip message: `accept` passes it on, `ignore` does not, `reject` does not, and counts against
+ * the peer that it came from.
+ */
+export type Verdict = 'accept' | 'ignore' | 'reject'
+
+/** Judges a message before it is passed on; `from` is the neighbour that it came from, not its author. */
+export type Judge = (message: Uint8Array, from: string) => Verdict | Promise<Verdict>
+
+/** What sessions need of a host. */
+export interface SessionHost extends Startable {
   readonly peerId: string
   /** Where it listens, each with /p2p/<id>; empty until started. */
   readonly addresses: string[]
@@ -86,6 +107,39 @@ export interface Host extends Startable {
   /** Called when the last connection to a peer is gone. Returns how to stop listening. */
   onDisconnect(listener: (peer: string) => void): () => void
 }
+
+/** What a swarm needs of a host. */
+export interface SwarmHost {
+  /** Called when the first connection to a peer is there and identified. Returns how to stop listening. */
+  onConnect(listener: (peer: string) => void): () => void
+  /** Called for peers that mDNS or Kademlia came across; they have not been dialled. */
+  onDiscovered(listener: (peer: PeerAddress) => void): () => void
+
+  /** 64 bytes, Ed25519, by this node's key. */
+  sign(bytes: Uint8Array): Promise<Uint8Array>
+
+  /** Take part in spreading a topic's messages. Returns how to stop. One judge per topic. */
+  subscribe(topic: string, judge: Judge): () => void
+  /** To all who subscribe, as far as they are reached; need not be subscribed oneself. Never rejects for want of peers. */
+  publish(topic: string, message: Uint8Array): Promise<void>
+
+  /** One request of the swarm's protocol, one answer. Throws `NetError`, `WireError`, or the signal's reason. */
+  ask(peer: string, addresses: string[], request: SwarmRequest, signal?: AbortSignal): Promise<SwarmAnswer>
+
+  /** Say in Kademlia that this node hosts blocks of the model (its id). Resolves also where nobody could be told. */
+  provide(model: string, signal?: AbortSignal): Promise<void>
+  /** Who said so. Ends when the signal fires. */
+  findProviders(model: string, signal?: AbortSignal): AsyncIterable<PeerAddress>
+
+  /** Round trip to a connected peer in milliseconds, measured now. Throws `NetError` when it is not connected. */
+  ping(peer: string, signal?: AbortSignal): Promise<number>
+  /** Ends all connections to a peer, and refuses new ones both ways for `ms`. */
+  cut(peer: string, reason: string, ms: number): void
+  /** Addresses of a peer that are known here, most useful first; from its connections, and what it said itself. */
+  addressesOf(peer: string): string[]
+}
+
+export interface Host extends SessionHost, SwarmHost {}
 
 export type HostIdentity =
   /** An Ed25519 key in this file (mode 0600), created when missing. */

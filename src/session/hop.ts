@@ -4,11 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type {
   ControlMessage,
   ControlStream,
-  Host,
   Need,
   Open,
   Pong,
   SamplerOptions,
+  SessionHost,
   Tokens
 } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
@@ -70,7 +70,7 @@ export class Hop {
   /** Since when it has said so of `computed`, and since when nothing has come to it while it had nothing to do. */
   #computedSince = 0
   #hungrySince = 0
-  readonly #host: Host
+  readonly #host: SessionHost
   readonly #events: HopEvents
   /** The position of the first row whose draw we have not seen. */
   readonly #drawFrom: () => number
@@ -86,7 +86,7 @@ export class Hop {
   readonly #times = new Worst()
   #replies = new Map<number, () => void>()
 
-  constructor(host: Host, place: ChainHop, events: HopEvents, drawFrom: () => number) {
+  constructor(host: SessionHost, place: ChainHop, events: HopEvents, drawFrom: () => number) {
     this.#host = host
     this.place = place
     this.#events = events

@@ -1,4 +1,4 @@
-import type { Host, SamplerOptions } from '../net/index.ts'
+import type { SamplerOptions, SessionHost } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import type { ChainEvent } from './chain.ts'
 import { ChainSession, type GenerateOptions, WAIT_MS } from './chain-session.ts'
@@ -8,7 +8,7 @@ import type { StageSource } from './spares.ts'
 import type { HopFigures } from './statistics.ts'
 
 export interface SessionComponents {
-  readonly host: Host
+  readonly host: SessionHost
   /** Must get the data streams of `host` that it accepts; without it, frames are never passed on by us. */
   readonly relays?: Relays
   /** Where others are found when a hop is lost; default: only the nodes of the chain itself. */

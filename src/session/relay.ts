@@ -1,6 +1,6 @@
 /** Where two stages can't reach each other, the consumer passes frames on: both have a connection to it. */
 import { randomBytes } from 'node:crypto'
-import type { Accepted, DataReceiver, DataSender, FrameLimits, Host, NextHop } from '../net/index.ts'
+import type { Accepted, DataReceiver, DataSender, FrameLimits, NextHop, SessionHost } from '../net/index.ts'
 import { TICKET_BYTES } from './hop.ts'
 
 /** The hop before has so long to present the ticket. */
@@ -15,7 +15,7 @@ export class Relays {
   }
 
   /** Whatever comes with the ticket of the hop that it gives goes to `sender`. */
-  to(sender: DataSender, host: Host, limits: FrameLimits): NextHop {
+  to(sender: DataSender, host: SessionHost, limits: FrameLimits): NextHop {
     const ticket = randomBytes(TICKET_BYTES)
     const key = hex(ticket)
     const forget = (): boolean => this.#waiting.delete(key)

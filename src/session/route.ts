@@ -1,6 +1,6 @@
 /** The hops of a session and the ways between them: opening, linking, taking hops in and out. */
 import { randomBytes } from 'node:crypto'
-import type { Host, NextHop, Open, SamplerOptions } from '../net/index.ts'
+import type { NextHop, Open, SamplerOptions, SessionHost } from '../net/index.ts'
 import { Outlet, ReplayLog } from '../stage/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { Hop, type HopEvents, TICKET_BYTES } from './hop.ts'
@@ -11,7 +11,7 @@ import { Way } from './way.ts'
 export const OPEN_MS = 10_000
 
 export interface RouteComponents {
-  readonly host: Host
+  readonly host: SessionHost
   /** Without it, a link that breaks between living hops costs one of them. */
   readonly relays?: Relays | undefined
 }

@@ -1,7 +1,7 @@
 /** Stages in memory that do what they are asked at once, unless a test takes over; and what all session tests use. */
 import { expect } from 'vitest'
 import { FakeControl, FakeData } from '../../test/streams.ts'
-import type { ControlMessage, Host, Pong } from '../net/index.ts'
+import type { ControlMessage, Pong, SessionHost } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { SessionError } from './errors.ts'
 
@@ -76,7 +76,7 @@ export class FakeStage extends FakeControl {
 }
 
 /** Gives a new stream for each call, with a FakeStage or a FakeData at its other end. */
-export class FakeHost implements Host {
+export class FakeHost implements SessionHost {
   readonly peerId = 'me'
   readonly addresses = ['/me']
   readonly peers: string[] = []

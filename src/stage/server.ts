@@ -5,10 +5,10 @@ import type {
   ControlMessage,
   ControlStream,
   DataReceiver,
-  Host,
   Open,
   Resume,
   Rewire,
+  SessionHost,
   StageInfo
 } from '../net/index.ts'
 import { Outlet } from './outlet.ts'
@@ -25,7 +25,7 @@ const MAX_EARLY_DATA = 64
 const FIRST_MESSAGE_MS = 10_000
 
 export interface StageServerComponents {
-  readonly host: Pick<Host, 'openData'>
+  readonly host: Pick<SessionHost, 'openData'>
 }
 
 export interface StageServerInit {
@@ -36,7 +36,7 @@ export interface StageServerInit {
 }
 
 export class StageServer {
-  readonly #host: Pick<Host, 'openData'>
+  readonly #host: Pick<SessionHost, 'openData'>
   readonly #init: StageServerInit
   readonly #stages: Stage[] = []
   readonly #sessions = new Set<StageSession>()

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import type { Host, Info, StageInfo } from '../net/index.ts'
+import type { Info, SessionHost, StageInfo } from '../net/index.ts'
 import { Directory } from './directory.ts'
 
 function stage(start: number): StageInfo {
@@ -14,7 +14,7 @@ function stage(start: number): StageInfo {
 const nodes = new Map<string, Info | Promise<Info>>()
 let asked: string[]
 
-const network: Pick<Host, 'connect' | 'info' | 'peerId'> = {
+const network: Pick<SessionHost, 'connect' | 'info' | 'peerId'> = {
   peerId: 'me',
   connect: async (address) => address.slice('/to/'.length),
   info: async (peer, _, signal) => {
@@ -25,7 +25,7 @@ const network: Pick<Host, 'connect' | 'info' | 'peerId'> = {
     return info
   }
 }
-const host = network as Host
+const host = network as SessionHost
 
 function hosting(...starts: number[]): Info {
   return { version: '1', stages: starts.map(stage), addresses: [], peers: [] }

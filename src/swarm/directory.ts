@@ -1,5 +1,5 @@
 import { aborted } from '../common/index.ts'
-import type { Host } from '../net/index.ts'
+import type { SessionHost } from '../net/index.ts'
 import { discover, type HostedStage } from './discover.ts'
 
 export interface DirectoryInit {
@@ -10,12 +10,12 @@ export interface DirectoryInit {
 
 /** What a node knows about who hosts which span. */
 export class Directory {
-  readonly #host: Host
+  readonly #host: SessionHost
   readonly #init: DirectoryInit
   readonly #byPeer = new Map<string, readonly HostedStage[]>()
   #refreshing: Promise<void> | undefined
 
-  constructor({ host }: { host: Host }, init: DirectoryInit) {
+  constructor({ host }: { host: SessionHost }, init: DirectoryInit) {
     this.#host = host
     this.#init = init
   }

@@ -1,4 +1,4 @@
-import type { Host, StageInfo } from '../net/index.ts'
+import type { Coordinate, SessionHost, StageInfo } from '../net/index.ts'
 
 /** Nodes asked at most, however many each of them names. */
 const MAX_NODES = 256
@@ -9,6 +9,8 @@ export interface HostedStage {
   readonly peer: string
   readonly addresses: readonly string[]
   readonly stage: StageInfo
+  /** Of its node, if it said one. */
+  readonly coordinate?: Coordinate | undefined
 }
 
 export interface DiscoverOptions {
@@ -24,7 +26,7 @@ export interface DiscoverOptions {
  * reported to `onUnreachable` and left out. Throws the signal's reason.
  */
 export async function discover(
-  host: Pick<Host, 'connect' | 'info' | 'peerId'>,
+  host: Pick<SessionHost, 'connect' | 'info' | 'peerId'>,
   addresses: readonly string[],
   options: DiscoverOptions = {}
 ): Promise<HostedStage[]> {

@@ -1,7 +1,18 @@
 // What the wire's property tests draw from.
 import fc from 'fast-check'
 import { MAX_INT32, MAX_UINT32 } from './limits.ts'
-import type { ControlMessage, Frame, Info, Profile } from './types.ts'
+import type {
+  Announcement,
+  ControlMessage,
+  Frame,
+  Gossip,
+  Info,
+  ModelSummary,
+  Profile,
+  SwarmAnswer,
+  SwarmRequest,
+  Withdrawal
+} from './types.ts'
 
 const uint32 = fc.integer({ min: 0, max: MAX_UINT32 })
 const position = fc.integer({ min: 0, max: MAX_INT32 })
@@ -120,7 +131,7 @@ export const controlMessage: fc.Arbitrary<ControlMessage> = fc.oneof(
   fc.constant({ type: 'leaving' as const })
 )
 
-const stage = fc
+const stageInfo = fc
   .record({
     span,
     model: modelId,
@@ -132,16 +143,112 @@ const stage = fc
     embedding: fc.boolean(),
     profile,
     context: position,
-    maxRows: rows
+    maxRows: rows,
+    state: fc.constantFrom('loading' as const, undefined),
+    speed: fc.option(fc.record({ decodeMicroseconds: uint32, prefillMicroseconds: uint32 }), {
+      nil: undefined
+    }),
+    sessions: fc.option(uint32, { nil: undefined }),
+    demand: fc.option(fc.nat(1_000), { nil: undefined })
   })
   .map(({ span: { start, end }, rest, ...other }) => ({ start, end, blockCount: end + rest, ...other }))
 
 export const info: fc.Arbitrary<Info> = fc.record({
   version: text(10),
-  stages: fc.array(stage, { maxLength: 3 }),
+  stages: fc.array(stageInfo, { maxLength: 3 }),
   addresses,
   peers: fc.array(fc.record({ peer: text(60, 1), addresses }), { maxLength: 3 })
 })
+
+const millisecond = fc.integer({ min: -1_000, max: 1_000 })
+const coordinate = fc.record({
+  vector: fc.array(millisecond, { minLength: 8, maxLength: 8 }),
+  height: fc.nat(1_000),
+  adjustment: millisecond,
+  error: fc.nat(2)
+})
+const time = fc.nat(2 ** 31)
+const peer = text(60, 1)
+
+export const announcement: fc.Arbitrary<Announcement> = fc.record({
+  peer,
+  sequence: time,
+  ttlSeconds: fc.integer({ min: 1, max: 3_600 }),
+  version: text(10),
+  addresses,
+  stages: fc.array(stageInfo, { maxLength: 3 }),
+  wants: fc.array(modelId, { maxLength: 3 }),
+  coordinate: fc.option(coordinate, { nil: undefined }),
+  certificate: fc.uint8Array({ maxLength: 100 }),
+  extensions: fc.dictionary(fc.stringMatching(/^[a-z]{1,8}$/), fc.uint8Array({ maxLength: 20 }), {
+    maxKeys: 3
+  })
+})
+
+export const withdrawal: fc.Arbitrary<Withdrawal> = fc.record({
+  peer,
+  sequence: time,
+  observer: peer,
+  at: time
+})
+
+export const modelSummary: fc.Arbitrary<ModelSummary> = fc
+  .record({
+    ...{ model: modelId, name: text(20), architecture: text(20), nodes: uint32, demand: fc.nat(1_000) },
+    ...{ holders: fc.uint8Array({ minLength: 1, maxLength: 100 }), observer: peer, at: time }
+  })
+  .map((summary) => ({ ...summary, blockCount: summary.holders.byteLength }))
+
+const sealed = fc.record({
+  payload: fc.uint8Array({ maxLength: 200 }),
+  signature: fc.uint8Array({ minLength: 64, maxLength: 64 })
+})
+
+export const gossip: fc.Arbitrary<Gossip> = fc
+  .tuple(fc.constantFrom('announcement' as const, 'withdrawal' as const, 'summary' as const), sealed)
+  .map(([type, rest]) => ({ type, ...rest }))
+
+export const swarmRequest: fc.Arbitrary<SwarmRequest> = fc.oneof(
+  fc.record({ type: fc.constant('directory' as const), models: fc.array(modelId, { maxLength: 3 }) }),
+  fc.constant({ type: 'probe' as const }),
+  fc.record({ type: fc.constant('load' as const), model: modelId }),
+  fc
+    .record({ type: fc.constant('assign' as const), model: modelId, span })
+    .map(({ span: { start, end }, ...rest }) => ({ ...rest, start, end })),
+  fc.record({ type: fc.constant('admit' as const), grant: sealed })
+)
+
+const stageLoad = fc
+  .record({
+    ...{ model: modelId, span, freeSessions: uint32, freePositions: uint32 },
+    ...{ waitMicroseconds: uint32, stepMicroseconds: uint32 }
+  })
+  .map(({ span: { start, end }, ...rest }) => ({ ...rest, start, end }))
+
+export const swarmAnswer: fc.Arbitrary<SwarmAnswer> = fc.oneof(
+  fc.record({
+    type: fc.constant('directory' as const),
+    announcements: fc.array(fc.record({ sealed, ageSeconds: uint32 }), { maxLength: 3 }),
+    summaries: fc.array(sealed, { maxLength: 3 })
+  }),
+  fc.record({
+    type: fc.constant('probe' as const),
+    announcement: fc.option(sealed, { nil: undefined }),
+    coordinate: fc.option(coordinate, { nil: undefined })
+  }),
+  fc.record({
+    type: fc.constant('load' as const),
+    stages: fc.array(stageLoad, { maxLength: 3 }),
+    coordinate: fc.option(coordinate, { nil: undefined })
+  }),
+  fc.record({ type: fc.constant('assign' as const), accepted: fc.boolean(), message: text(100) }),
+  fc.record({
+    type: fc.constant('admit' as const),
+    certificate: fc.uint8Array({ maxLength: 100 }),
+    message: text(100)
+  }),
+  fc.record({ type: fc.constant('refused' as const), code: text(10, 1), message: text(100) })
+)
 
 /** Frames of at most `maxRows` rows of `width` numbers. */
 export function frame(width: number, maxRows: number): fc.Arbitrary<Frame> {

@@ -22,3 +22,19 @@ export const MAX_STAGES = 256
 export const MAX_PEERS = 1_024
 /** Frames that one timing message speaks of. */
 export const MAX_TIMINGS = 256
+/** Of a swarm's directory in one answer: some 10,000 announcements of 400 bytes. */
+export const MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
+export const MAX_ANNOUNCEMENTS = 20_000
+export const MAX_SUMMARIES = 4_096
+/** Gossip goes through many hands: a node with 16 stages has some 4 KiB to say. */
+export const MAX_GOSSIP_BYTES = 16 * 1024
+export const MAX_ANNOUNCED_STAGES = 16
+export const MAX_WANTS = 16
+export const MAX_TTL_SECONDS = 3_600
+export const COORDINATE_DIMENSIONS = 8
+/** No way around the earth takes a minute. */
+export const MAX_COORDINATE_MS = 60_000
+export const SIGNATURE_BYTES = 64
+export const MAX_CERTIFICATE_BYTES = 1_024
+export const MAX_EXTENSIONS = 16
+export const MAX_EXTENSION_BYTES = 1_024

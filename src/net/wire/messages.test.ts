@@ -1,12 +1,23 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import * as arbitraries from './arbitraries.ts'
 import { controlMessage, info } from './arbitraries.ts'
 import { WireError } from './errors.ts'
 import { MAX_MESSAGE_BYTES } from './limits.ts'
+import * as messages from './messages.ts'
 import { decodeControl, decodeInfo, encodeControl, encodeInfo } from './messages.ts'
 import type { ControlMessage, Open } from './types.ts'
 
 const SEED = 1
+
+const SWARM = [
+  messages.announcements,
+  messages.withdrawals,
+  messages.summaries,
+  messages.gossip,
+  messages.swarmRequests,
+  messages.swarmAnswers
+]
 
 const OPEN: Open = {
   type: 'open',
@@ -46,6 +57,24 @@ describe('round trips', () => {
     fc.assert(property, { seed: SEED })
   })
 
+  test('what a swarm says comes back as it was', () => {
+    const roundTrips = <T>(
+      values: fc.Arbitrary<T>,
+      { encode, decode }: { encode: (value: T) => Uint8Array; decode: (bytes: Uint8Array) => T }
+    ): void => {
+      const property = fc.property(values, (value) => {
+        expect(decode(encode(value))).toEqual(value)
+      })
+      fc.assert(property, { seed: SEED })
+    }
+    roundTrips(arbitraries.announcement, messages.announcements)
+    roundTrips(arbitraries.withdrawal, messages.withdrawals)
+    roundTrips(arbitraries.modelSummary, messages.summaries)
+    roundTrips(arbitraries.gossip, messages.gossip)
+    roundTrips(arbitraries.swarmRequest, messages.swarmRequests)
+    roundTrips(arbitraries.swarmAnswer, messages.swarmAnswers)
+  })
+
   test('a decoded ticket does not keep the whole message in memory', () => {
     const decoded = decodeControl(encodeControl(OPEN)) as Open
     expect(decoded.ticketIn.buffer.byteLength).toBe(16)
@@ -57,6 +86,7 @@ describe('what peers may send', () => {
     const property = fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       decodesOrRefuses(decodeControl, bytes)
       decodesOrRefuses(decodeInfo, bytes)
+      for (const kind of SWARM) decodesOrRefuses(kind.decode, bytes)
     })
     fc.assert(property, { seed: SEED, numRuns: 3_000 })
   })

@@ -1,11 +1,30 @@
 // Messages to bytes and back: protobuf outside, checked plain data inside.
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { z } from 'zod'
 import { WireError } from './errors.ts'
-import { MAX_MESSAGE_BYTES } from './limits.ts'
-import { ControlMessageSchema, InfoRequestSchema, InfoSchema } from './messages_pb.ts'
+import { MAX_DIRECTORY_BYTES, MAX_GOSSIP_BYTES, MAX_MESSAGE_BYTES } from './limits.ts'
+import {
+  AnnouncementSchema,
+  ControlMessageSchema,
+  GossipSchema,
+  InfoRequestSchema,
+  InfoSchema,
+  ModelSummarySchema,
+  SwarmAnswerSchema,
+  SwarmRequestSchema,
+  WithdrawalSchema
+} from './messages_pb.ts'
 import * as schemas from './schemas.ts'
-import type { ControlMessage, Info } from './types.ts'
+import type {
+  Announcement,
+  ControlMessage,
+  Gossip,
+  Info,
+  ModelSummary,
+  SwarmAnswer,
+  SwarmRequest,
+  Withdrawal
+} from './types.ts'
 
 const READ = { readUnknownFields: false }
 type ControlInit = MessageInitShape<typeof ControlMessageSchema>['message']
@@ -18,13 +37,13 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
   throw new WireError('INVALID', `${field ?? 'the message'}: ${issue?.message ?? 'not allowed'}`, field)
 }
 
-function bounded(bytes: Uint8Array): Uint8Array {
-  if (bytes.byteLength <= MAX_MESSAGE_BYTES) return bytes
-  throw new WireError('TOO_LARGE', `a message of ${bytes.byteLength} bytes: at most ${MAX_MESSAGE_BYTES}`)
+function bounded(bytes: Uint8Array, most = MAX_MESSAGE_BYTES): Uint8Array {
+  if (bytes.byteLength <= most) return bytes
+  throw new WireError('TOO_LARGE', `a message of ${bytes.byteLength} bytes: at most ${most}`)
 }
 
-function parse<T>(bytes: Uint8Array, read: (bytes: Uint8Array) => T): T {
-  bounded(bytes)
+function parse<T>(bytes: Uint8Array, read: (bytes: Uint8Array) => T, most = MAX_MESSAGE_BYTES): T {
+  bounded(bytes, most)
   try {
     return read(bytes)
   } catch (cause) {
@@ -70,3 +89,55 @@ export function encodeInfoRequest(): Uint8Array {
 export function checkInfoRequest(bytes: Uint8Array): void {
   parse(bytes, (source) => fromBinary(InfoRequestSchema, source, READ))
 }
+
+/** Messages that are plain fields. */
+function plain<T>(schema: DescMessage, rule: z.ZodType<T>, most: number) {
+  return {
+    encode: (value: T): Uint8Array => {
+      const { at, sequence, ...fields } = check(rule, value) as T & { at?: number; sequence?: number }
+      const times = {
+        ...(at === undefined ? {} : { at: BigInt(at) }),
+        ...(sequence === undefined ? {} : { sequence: BigInt(sequence) })
+      }
+      return bounded(
+        toBinary(schema, create(schema, { ...fields, ...times } as Record<string, unknown>)),
+        most
+      )
+    },
+    decode: (bytes: Uint8Array): T =>
+      check(
+        rule,
+        parse(bytes, (source) => fromBinary(schema, source, READ), most)
+      )
+  }
+}
+
+/** Messages that are one of several kinds. */
+function oneOf<T extends { type: string }>(schema: DescMessage, rule: z.ZodType<T>, most: number) {
+  return {
+    encode: (value: T): Uint8Array => {
+      const { type, ...fields } = check(rule, value)
+      return bounded(
+        toBinary(
+          schema,
+          create(schema, { message: { case: type, value: fields } } as Record<string, unknown>)
+        ),
+        most
+      )
+    },
+    decode: (bytes: Uint8Array): T => {
+      const decoded = parse(bytes, (source) => fromBinary(schema, source, READ), most)
+      const { message } = decoded as unknown as { message: { case?: string; value?: object } }
+      if (message.case === undefined) throw new WireError('MALFORMED', 'a message of no known kind')
+      return check(rule, { ...message.value, type: message.case })
+    }
+  }
+}
+
+// Each throws {@link WireError}, both ways.
+export const announcements = plain<Announcement>(AnnouncementSchema, schemas.announcement, MAX_GOSSIP_BYTES)
+export const withdrawals = plain<Withdrawal>(WithdrawalSchema, schemas.withdrawal, MAX_GOSSIP_BYTES)
+export const summaries = plain<ModelSummary>(ModelSummarySchema, schemas.modelSummary, MAX_GOSSIP_BYTES)
+export const gossip = oneOf<Gossip>(GossipSchema, schemas.gossip, MAX_GOSSIP_BYTES)
+export const swarmRequests = oneOf<SwarmRequest>(SwarmRequestSchema, schemas.swarmRequest, MAX_MESSAGE_BYTES)
+export const swarmAnswers = oneOf<SwarmAnswer>(SwarmAnswerSchema, schemas.swarmAnswer, MAX_DIRECTORY_BYTES)

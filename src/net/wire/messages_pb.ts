@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIuYBCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzYgZwcm90bzM");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIugCCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0SEgoFc3RhdGUYDSABKAlIAIgBARIeCgVzcGVlZBgOIAEoCzIPLnNob2FsLnYxLlNwZWVkEhUKCHNlc3Npb25zGA8gASgNSAGIAQESEwoGZGVtYW5kGBAgASgCSAKIAQFCCAoGX3N0YXRlQgsKCV9zZXNzaW9uc0IJCgdfZGVtYW5kIkIKBVNwZWVkEhsKE2RlY29kZV9taWNyb3NlY29uZHMYASABKA0SHAoUcHJlZmlsbF9taWNyb3NlY29uZHMYAiABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzIk8KCkNvb3JkaW5hdGUSDgoGdmVjdG9yGAEgAygCEg4KBmhlaWdodBgCIAEoAhISCgphZGp1c3RtZW50GAMgASgCEg0KBWVycm9yGAQgASgCIiwKBlNlYWxlZBIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLJAgoMQW5ub3VuY2VtZW50EgwKBHBlZXIYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEwoLdHRsX3NlY29uZHMYAyABKA0SDwoHdmVyc2lvbhgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSIwoGc3RhZ2VzGAYgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEg0KBXdhbnRzGAcgAygJEigKCmNvb3JkaW5hdGUYCCABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlEhMKC2NlcnRpZmljYXRlGAkgASgMEjoKCmV4dGVuc2lvbnMYCiADKAsyJi5zaG9hbC52MS5Bbm5vdW5jZW1lbnQuRXh0ZW5zaW9uc0VudHJ5GjEKD0V4dGVuc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBIkoKCldpdGhkcmF3YWwSDAoEcGVlchgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghvYnNlcnZlchgDIAEoCRIKCgJhdBgEIAEoBCKkAQoMTW9kZWxTdW1tYXJ5Eg0KBW1vZGVsGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhMKC2Jsb2NrX2NvdW50GAQgASgNEg8KB2hvbGRlcnMYBSABKAwSDQoFbm9kZXMYBiABKA0SDgoGZGVtYW5kGAcgASgCEhAKCG9ic2VydmVyGAggASgJEgoKAmF0GAkgASgEIooBCgZHb3NzaXASKAoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkSAASJgoKd2l0aGRyYXdhbBgCIAEoCzIQLnNob2FsLnYxLlNlYWxlZEgAEiMKB3N1bW1hcnkYAyABKAsyEC5zaG9hbC52MS5TZWFsZWRIAEIJCgdtZXNzYWdlIiIKEERpcmVjdG9yeVJlcXVlc3QSDgoGbW9kZWxzGAEgAygJIg4KDFByb2JlUmVxdWVzdCIcCgtMb2FkUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI6Cg1Bc3NpZ25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXN0YXJ0GAIgASgNEgsKA2VuZBgDIAEoDSIvCgxBZG1pdFJlcXVlc3QSHwoFZ3JhbnQYASABKAsyEC5zaG9hbC52MS5TZWFsZWQi7gEKDFN3YXJtUmVxdWVzdBIvCglkaXJlY3RvcnkYASABKAsyGi5zaG9hbC52MS5EaXJlY3RvcnlSZXF1ZXN0SAASJwoFcHJvYmUYAiABKAsyFi5zaG9hbC52MS5Qcm9iZVJlcXVlc3RIABIlCgRsb2FkGAMgASgLMhUuc2hvYWwudjEuTG9hZFJlcXVlc3RIABIpCgZhc3NpZ24YBCABKAsyFy5zaG9hbC52MS5Bc3NpZ25SZXF1ZXN0SAASJwoFYWRtaXQYBSABKAsyFi5zaG9hbC52MS5BZG1pdFJlcXVlc3RIAEIJCgdtZXNzYWdlIkkKEEFnZWRBbm5vdW5jZW1lbnQSIAoGc2VhbGVkGAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEhMKC2FnZV9zZWNvbmRzGAIgASgNImkKD0RpcmVjdG9yeUFuc3dlchIxCg1hbm5vdW5jZW1lbnRzGAEgAygLMhouc2hvYWwudjEuQWdlZEFubm91bmNlbWVudBIjCglzdW1tYXJpZXMYAiADKAsyEC5zaG9hbC52MS5TZWFsZWQiXwoLUHJvYmVBbnN3ZXISJgoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEigKCmNvb3JkaW5hdGUYAiABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlIpsBCglTdGFnZUxvYWQSDQoFbW9kZWwYASABKAkSDQoFc3RhcnQYAiABKA0SCwoDZW5kGAMgASgNEhUKDWZyZWVfc2Vzc2lvbnMYBCABKA0SFgoOZnJlZV9wb3NpdGlvbnMYBSABKA0SGQoRd2FpdF9taWNyb3NlY29uZHMYBiABKA0SGQoRc3RlcF9taWNyb3NlY29uZHMYByABKA0iWwoKTG9hZEFuc3dlchIjCgZzdGFnZXMYASADKAsyEy5zaG9hbC52MS5TdGFnZUxvYWQSKAoKY29vcmRpbmF0ZRgCIAEoCzIULnNob2FsLnYxLkNvb3JkaW5hdGUiMQoMQXNzaWduQW5zd2VyEhAKCGFjY2VwdGVkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkiMwoLQWRtaXRBbnN3ZXISEwoLY2VydGlmaWNhdGUYASABKAwSDwoHbWVzc2FnZRgCIAEoCSKOAgoLU3dhcm1BbnN3ZXISLgoJZGlyZWN0b3J5GAEgASgLMhkuc2hvYWwudjEuRGlyZWN0b3J5QW5zd2VySAASJgoFcHJvYmUYAiABKAsyFS5zaG9hbC52MS5Qcm9iZUFuc3dlckgAEiQKBGxvYWQYAyABKAsyFC5zaG9hbC52MS5Mb2FkQW5zd2VySAASKAoGYXNzaWduGAQgASgLMhYuc2hvYWwudjEuQXNzaWduQW5zd2VySAASJgoFYWRtaXQYBSABKAsyFS5zaG9hbC52MS5BZG1pdEFuc3dlckgAEiQKB3JlZnVzZWQYBiABKAsyES5zaG9hbC52MS5SZWZ1c2VkSABCCQoHbWVzc2FnZWIGcHJvdG8z");
 
 /**
  * @generated from message shoal.v1.Profile
@@ -837,6 +837,26 @@ export type StageInfo = Message<"shoal.v1.StageInfo"> & {
    * @generated from field: uint32 max_rows = 12;
    */
   maxRows: number;
+
+  /**
+   * @generated from field: optional string state = 13;
+   */
+  state?: string | undefined;
+
+  /**
+   * @generated from field: shoal.v1.Speed speed = 14;
+   */
+  speed?: Speed | undefined;
+
+  /**
+   * @generated from field: optional uint32 sessions = 15;
+   */
+  sessions?: number | undefined;
+
+  /**
+   * @generated from field: optional float demand = 16;
+   */
+  demand?: number | undefined;
 };
 
 /**
@@ -845,6 +865,28 @@ export type StageInfo = Message<"shoal.v1.StageInfo"> & {
  */
 export const StageInfoSchema: GenMessage<StageInfo> = /*@__PURE__*/
   messageDesc(file_messages, 24);
+
+/**
+ * @generated from message shoal.v1.Speed
+ */
+export type Speed = Message<"shoal.v1.Speed"> & {
+  /**
+   * @generated from field: uint32 decode_microseconds = 1;
+   */
+  decodeMicroseconds: number;
+
+  /**
+   * @generated from field: uint32 prefill_microseconds = 2;
+   */
+  prefillMicroseconds: number;
+};
+
+/**
+ * Describes the message shoal.v1.Speed.
+ * Use `create(SpeedSchema)` to create a new message.
+ */
+export const SpeedSchema: GenMessage<Speed> = /*@__PURE__*/
+  messageDesc(file_messages, 25);
 
 /**
  * @generated from message shoal.v1.PeerAddress
@@ -866,7 +908,7 @@ export type PeerAddress = Message<"shoal.v1.PeerAddress"> & {
  * Use `create(PeerAddressSchema)` to create a new message.
  */
 export const PeerAddressSchema: GenMessage<PeerAddress> = /*@__PURE__*/
-  messageDesc(file_messages, 25);
+  messageDesc(file_messages, 26);
 
 /**
  * @generated from message shoal.v1.InfoRequest
@@ -885,7 +927,7 @@ export type InfoRequest = Message<"shoal.v1.InfoRequest"> & {
  * Use `create(InfoRequestSchema)` to create a new message.
  */
 export const InfoRequestSchema: GenMessage<InfoRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 26);
+  messageDesc(file_messages, 27);
 
 /**
  * @generated from message shoal.v1.Info
@@ -917,5 +959,617 @@ export type Info = Message<"shoal.v1.Info"> & {
  * Use `create(InfoSchema)` to create a new message.
  */
 export const InfoSchema: GenMessage<Info> = /*@__PURE__*/
-  messageDesc(file_messages, 27);
+  messageDesc(file_messages, 28);
+
+/**
+ * @generated from message shoal.v1.Coordinate
+ */
+export type Coordinate = Message<"shoal.v1.Coordinate"> & {
+  /**
+   * @generated from field: repeated float vector = 1;
+   */
+  vector: number[];
+
+  /**
+   * @generated from field: float height = 2;
+   */
+  height: number;
+
+  /**
+   * @generated from field: float adjustment = 3;
+   */
+  adjustment: number;
+
+  /**
+   * @generated from field: float error = 4;
+   */
+  error: number;
+};
+
+/**
+ * Describes the message shoal.v1.Coordinate.
+ * Use `create(CoordinateSchema)` to create a new message.
+ */
+export const CoordinateSchema: GenMessage<Coordinate> = /*@__PURE__*/
+  messageDesc(file_messages, 29);
+
+/**
+ * Signed: the signature is over a word for its kind, then the payload.
+ *
+ * @generated from message shoal.v1.Sealed
+ */
+export type Sealed = Message<"shoal.v1.Sealed"> & {
+  /**
+   * @generated from field: bytes payload = 1;
+   */
+  payload: Uint8Array;
+
+  /**
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.Sealed.
+ * Use `create(SealedSchema)` to create a new message.
+ */
+export const SealedSchema: GenMessage<Sealed> = /*@__PURE__*/
+  messageDesc(file_messages, 30);
+
+/**
+ * @generated from message shoal.v1.Announcement
+ */
+export type Announcement = Message<"shoal.v1.Announcement"> & {
+  /**
+   * @generated from field: string peer = 1;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * @generated from field: uint32 ttl_seconds = 3;
+   */
+  ttlSeconds: number;
+
+  /**
+   * @generated from field: string version = 4;
+   */
+  version: string;
+
+  /**
+   * @generated from field: repeated string addresses = 5;
+   */
+  addresses: string[];
+
+  /**
+   * @generated from field: repeated shoal.v1.StageInfo stages = 6;
+   */
+  stages: StageInfo[];
+
+  /**
+   * @generated from field: repeated string wants = 7;
+   */
+  wants: string[];
+
+  /**
+   * @generated from field: shoal.v1.Coordinate coordinate = 8;
+   */
+  coordinate?: Coordinate | undefined;
+
+  /**
+   * @generated from field: bytes certificate = 9;
+   */
+  certificate: Uint8Array;
+
+  /**
+   * @generated from field: map<string, bytes> extensions = 10;
+   */
+  extensions: { [key: string]: Uint8Array };
+};
+
+/**
+ * Describes the message shoal.v1.Announcement.
+ * Use `create(AnnouncementSchema)` to create a new message.
+ */
+export const AnnouncementSchema: GenMessage<Announcement> = /*@__PURE__*/
+  messageDesc(file_messages, 31);
+
+/**
+ * @generated from message shoal.v1.Withdrawal
+ */
+export type Withdrawal = Message<"shoal.v1.Withdrawal"> & {
+  /**
+   * @generated from field: string peer = 1;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * @generated from field: string observer = 3;
+   */
+  observer: string;
+
+  /**
+   * @generated from field: uint64 at = 4;
+   */
+  at: bigint;
+};
+
+/**
+ * Describes the message shoal.v1.Withdrawal.
+ * Use `create(WithdrawalSchema)` to create a new message.
+ */
+export const WithdrawalSchema: GenMessage<Withdrawal> = /*@__PURE__*/
+  messageDesc(file_messages, 32);
+
+/**
+ * @generated from message shoal.v1.ModelSummary
+ */
+export type ModelSummary = Message<"shoal.v1.ModelSummary"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string architecture = 3;
+   */
+  architecture: string;
+
+  /**
+   * @generated from field: uint32 block_count = 4;
+   */
+  blockCount: number;
+
+  /**
+   * @generated from field: bytes holders = 5;
+   */
+  holders: Uint8Array;
+
+  /**
+   * @generated from field: uint32 nodes = 6;
+   */
+  nodes: number;
+
+  /**
+   * @generated from field: float demand = 7;
+   */
+  demand: number;
+
+  /**
+   * @generated from field: string observer = 8;
+   */
+  observer: string;
+
+  /**
+   * @generated from field: uint64 at = 9;
+   */
+  at: bigint;
+};
+
+/**
+ * Describes the message shoal.v1.ModelSummary.
+ * Use `create(ModelSummarySchema)` to create a new message.
+ */
+export const ModelSummarySchema: GenMessage<ModelSummary> = /*@__PURE__*/
+  messageDesc(file_messages, 33);
+
+/**
+ * @generated from message shoal.v1.Gossip
+ */
+export type Gossip = Message<"shoal.v1.Gossip"> & {
+  /**
+   * @generated from oneof shoal.v1.Gossip.message
+   */
+  message: {
+    /**
+     * @generated from field: shoal.v1.Sealed announcement = 1;
+     */
+    value: Sealed;
+    case: "announcement";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Sealed withdrawal = 2;
+     */
+    value: Sealed;
+    case: "withdrawal";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Sealed summary = 3;
+     */
+    value: Sealed;
+    case: "summary";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message shoal.v1.Gossip.
+ * Use `create(GossipSchema)` to create a new message.
+ */
+export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/
+  messageDesc(file_messages, 34);
+
+/**
+ * @generated from message shoal.v1.DirectoryRequest
+ */
+export type DirectoryRequest = Message<"shoal.v1.DirectoryRequest"> & {
+  /**
+   * @generated from field: repeated string models = 1;
+   */
+  models: string[];
+};
+
+/**
+ * Describes the message shoal.v1.DirectoryRequest.
+ * Use `create(DirectoryRequestSchema)` to create a new message.
+ */
+export const DirectoryRequestSchema: GenMessage<DirectoryRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 35);
+
+/**
+ * @generated from message shoal.v1.ProbeRequest
+ */
+export type ProbeRequest = Message<"shoal.v1.ProbeRequest"> & {
+};
+
+/**
+ * Describes the message shoal.v1.ProbeRequest.
+ * Use `create(ProbeRequestSchema)` to create a new message.
+ */
+export const ProbeRequestSchema: GenMessage<ProbeRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 36);
+
+/**
+ * @generated from message shoal.v1.LoadRequest
+ */
+export type LoadRequest = Message<"shoal.v1.LoadRequest"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message shoal.v1.LoadRequest.
+ * Use `create(LoadRequestSchema)` to create a new message.
+ */
+export const LoadRequestSchema: GenMessage<LoadRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 37);
+
+/**
+ * @generated from message shoal.v1.AssignRequest
+ */
+export type AssignRequest = Message<"shoal.v1.AssignRequest"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: uint32 start = 2;
+   */
+  start: number;
+
+  /**
+   * @generated from field: uint32 end = 3;
+   */
+  end: number;
+};
+
+/**
+ * Describes the message shoal.v1.AssignRequest.
+ * Use `create(AssignRequestSchema)` to create a new message.
+ */
+export const AssignRequestSchema: GenMessage<AssignRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 38);
+
+/**
+ * @generated from message shoal.v1.AdmitRequest
+ */
+export type AdmitRequest = Message<"shoal.v1.AdmitRequest"> & {
+  /**
+   * @generated from field: shoal.v1.Sealed grant = 1;
+   */
+  grant?: Sealed | undefined;
+};
+
+/**
+ * Describes the message shoal.v1.AdmitRequest.
+ * Use `create(AdmitRequestSchema)` to create a new message.
+ */
+export const AdmitRequestSchema: GenMessage<AdmitRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 39);
+
+/**
+ * @generated from message shoal.v1.SwarmRequest
+ */
+export type SwarmRequest = Message<"shoal.v1.SwarmRequest"> & {
+  /**
+   * @generated from oneof shoal.v1.SwarmRequest.message
+   */
+  message: {
+    /**
+     * @generated from field: shoal.v1.DirectoryRequest directory = 1;
+     */
+    value: DirectoryRequest;
+    case: "directory";
+  } | {
+    /**
+     * @generated from field: shoal.v1.ProbeRequest probe = 2;
+     */
+    value: ProbeRequest;
+    case: "probe";
+  } | {
+    /**
+     * @generated from field: shoal.v1.LoadRequest load = 3;
+     */
+    value: LoadRequest;
+    case: "load";
+  } | {
+    /**
+     * @generated from field: shoal.v1.AssignRequest assign = 4;
+     */
+    value: AssignRequest;
+    case: "assign";
+  } | {
+    /**
+     * @generated from field: shoal.v1.AdmitRequest admit = 5;
+     */
+    value: AdmitRequest;
+    case: "admit";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message shoal.v1.SwarmRequest.
+ * Use `create(SwarmRequestSchema)` to create a new message.
+ */
+export const SwarmRequestSchema: GenMessage<SwarmRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 40);
+
+/**
+ * @generated from message shoal.v1.AgedAnnouncement
+ */
+export type AgedAnnouncement = Message<"shoal.v1.AgedAnnouncement"> & {
+  /**
+   * @generated from field: shoal.v1.Sealed sealed = 1;
+   */
+  sealed?: Sealed | undefined;
+
+  /**
+   * @generated from field: uint32 age_seconds = 2;
+   */
+  ageSeconds: number;
+};
+
+/**
+ * Describes the message shoal.v1.AgedAnnouncement.
+ * Use `create(AgedAnnouncementSchema)` to create a new message.
+ */
+export const AgedAnnouncementSchema: GenMessage<AgedAnnouncement> = /*@__PURE__*/
+  messageDesc(file_messages, 41);
+
+/**
+ * @generated from message shoal.v1.DirectoryAnswer
+ */
+export type DirectoryAnswer = Message<"shoal.v1.DirectoryAnswer"> & {
+  /**
+   * @generated from field: repeated shoal.v1.AgedAnnouncement announcements = 1;
+   */
+  announcements: AgedAnnouncement[];
+
+  /**
+   * @generated from field: repeated shoal.v1.Sealed summaries = 2;
+   */
+  summaries: Sealed[];
+};
+
+/**
+ * Describes the message shoal.v1.DirectoryAnswer.
+ * Use `create(DirectoryAnswerSchema)` to create a new message.
+ */
+export const DirectoryAnswerSchema: GenMessage<DirectoryAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 42);
+
+/**
+ * @generated from message shoal.v1.ProbeAnswer
+ */
+export type ProbeAnswer = Message<"shoal.v1.ProbeAnswer"> & {
+  /**
+   * @generated from field: shoal.v1.Sealed announcement = 1;
+   */
+  announcement?: Sealed | undefined;
+
+  /**
+   * @generated from field: shoal.v1.Coordinate coordinate = 2;
+   */
+  coordinate?: Coordinate | undefined;
+};
+
+/**
+ * Describes the message shoal.v1.ProbeAnswer.
+ * Use `create(ProbeAnswerSchema)` to create a new message.
+ */
+export const ProbeAnswerSchema: GenMessage<ProbeAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 43);
+
+/**
+ * @generated from message shoal.v1.StageLoad
+ */
+export type StageLoad = Message<"shoal.v1.StageLoad"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: uint32 start = 2;
+   */
+  start: number;
+
+  /**
+   * @generated from field: uint32 end = 3;
+   */
+  end: number;
+
+  /**
+   * @generated from field: uint32 free_sessions = 4;
+   */
+  freeSessions: number;
+
+  /**
+   * @generated from field: uint32 free_positions = 5;
+   */
+  freePositions: number;
+
+  /**
+   * @generated from field: uint32 wait_microseconds = 6;
+   */
+  waitMicroseconds: number;
+
+  /**
+   * @generated from field: uint32 step_microseconds = 7;
+   */
+  stepMicroseconds: number;
+};
+
+/**
+ * Describes the message shoal.v1.StageLoad.
+ * Use `create(StageLoadSchema)` to create a new message.
+ */
+export const StageLoadSchema: GenMessage<StageLoad> = /*@__PURE__*/
+  messageDesc(file_messages, 44);
+
+/**
+ * @generated from message shoal.v1.LoadAnswer
+ */
+export type LoadAnswer = Message<"shoal.v1.LoadAnswer"> & {
+  /**
+   * @generated from field: repeated shoal.v1.StageLoad stages = 1;
+   */
+  stages: StageLoad[];
+
+  /**
+   * @generated from field: shoal.v1.Coordinate coordinate = 2;
+   */
+  coordinate?: Coordinate | undefined;
+};
+
+/**
+ * Describes the message shoal.v1.LoadAnswer.
+ * Use `create(LoadAnswerSchema)` to create a new message.
+ */
+export const LoadAnswerSchema: GenMessage<LoadAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 45);
+
+/**
+ * @generated from message shoal.v1.AssignAnswer
+ */
+export type AssignAnswer = Message<"shoal.v1.AssignAnswer"> & {
+  /**
+   * @generated from field: bool accepted = 1;
+   */
+  accepted: boolean;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message shoal.v1.AssignAnswer.
+ * Use `create(AssignAnswerSchema)` to create a new message.
+ */
+export const AssignAnswerSchema: GenMessage<AssignAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 46);
+
+/**
+ * @generated from message shoal.v1.AdmitAnswer
+ */
+export type AdmitAnswer = Message<"shoal.v1.AdmitAnswer"> & {
+  /**
+   * @generated from field: bytes certificate = 1;
+   */
+  certificate: Uint8Array;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message shoal.v1.AdmitAnswer.
+ * Use `create(AdmitAnswerSchema)` to create a new message.
+ */
+export const AdmitAnswerSchema: GenMessage<AdmitAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 47);
+
+/**
+ * @generated from message shoal.v1.SwarmAnswer
+ */
+export type SwarmAnswer = Message<"shoal.v1.SwarmAnswer"> & {
+  /**
+   * @generated from oneof shoal.v1.SwarmAnswer.message
+   */
+  message: {
+    /**
+     * @generated from field: shoal.v1.DirectoryAnswer directory = 1;
+     */
+    value: DirectoryAnswer;
+    case: "directory";
+  } | {
+    /**
+     * @generated from field: shoal.v1.ProbeAnswer probe = 2;
+     */
+    value: ProbeAnswer;
+    case: "probe";
+  } | {
+    /**
+     * @generated from field: shoal.v1.LoadAnswer load = 3;
+     */
+    value: LoadAnswer;
+    case: "load";
+  } | {
+    /**
+     * @generated from field: shoal.v1.AssignAnswer assign = 4;
+     */
+    value: AssignAnswer;
+    case: "assign";
+  } | {
+    /**
+     * @generated from field: shoal.v1.AdmitAnswer admit = 5;
+     */
+    value: AdmitAnswer;
+    case: "admit";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Refused refused = 6;
+     */
+    value: Refused;
+    case: "refused";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message shoal.v1.SwarmAnswer.
+ * Use `create(SwarmAnswerSchema)` to create a new message.
+ */
+export const SwarmAnswerSchema: GenMessage<SwarmAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 48);
 

@@ -1,20 +1,42 @@
 // What a decoded message has to look like before anything else of Shoal sees it.
 import { z } from 'zod'
 import {
+  COORDINATE_DIMENSIONS,
   MAX_ADDRESSES,
+  MAX_ANNOUNCED_STAGES,
+  MAX_ANNOUNCEMENTS,
   MAX_BLOCKS,
+  MAX_CERTIFICATE_BYTES,
+  MAX_COORDINATE_MS,
+  MAX_EXTENSION_BYTES,
+  MAX_EXTENSIONS,
+  MAX_GOSSIP_BYTES,
   MAX_GRAMMAR_CHARACTERS,
   MAX_INT32,
   MAX_LOGIT_BIASES,
   MAX_PEERS,
   MAX_ROWS,
   MAX_STAGES,
+  MAX_SUMMARIES,
   MAX_TIMINGS,
+  MAX_TTL_SECONDS,
   MAX_UINT32,
+  MAX_WANTS,
   MAX_WIDTH,
+  SIGNATURE_BYTES,
   TICKET_BYTES
 } from './limits.ts'
-import type { ControlMessage, Info } from './types.ts'
+import type {
+  Announcement,
+  ControlMessage,
+  Gossip,
+  Info,
+  ModelSummary,
+  Sealed,
+  SwarmAnswer,
+  SwarmRequest,
+  Withdrawal
+} from './types.ts'
 
 const uint32 = z.int().min(0).max(MAX_UINT32)
 const int32 = z
@@ -140,7 +162,7 @@ export const controlMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('leaving') })
 ]) satisfies z.ZodType<ControlMessage>
 
-const stage = z
+const stageInfo = z
   .object({
     model: modelId,
     name: z.string().max(256),
@@ -153,14 +175,128 @@ const stage = z
     embedding: z.boolean(),
     profile,
     context: position,
-    maxRows: rows
+    maxRows: rows,
+    // What newer nodes may say beside this is no reason to use the stage.
+    state: z
+      .string()
+      .transform((value) => (value === 'ready' ? undefined : ('loading' as const)))
+      .optional(),
+    speed: z.object({ decodeMicroseconds: uint32, prefillMicroseconds: uint32 }).optional(),
+    sessions: uint32.optional(),
+    demand: float.min(0).optional()
   })
   .refine(nonEmptySpan, spanError)
   .refine((value) => value.end <= value.blockCount, { message: 'must be within the model', path: ['end'] })
 
 export const info = z.object({
   version: word,
-  stages: z.array(stage).max(MAX_STAGES),
+  stages: z.array(stageInfo).max(MAX_STAGES),
   addresses,
   peers: z.array(z.object({ peer, addresses })).max(MAX_PEERS)
 }) satisfies z.ZodType<Info>
+
+const ms = float.min(-MAX_COORDINATE_MS).max(MAX_COORDINATE_MS)
+const coordinate = z.object({
+  vector: z.array(ms).length(COORDINATE_DIMENSIONS),
+  height: ms.min(0),
+  adjustment: ms,
+  error: ms.min(0)
+})
+/** Milliseconds since 1970, as 64 bits on the wire. */
+const time = z.union([z.bigint().transform(Number), z.number()]).pipe(nonce)
+const bytes = (max: number) =>
+  z
+    .instanceof(Uint8Array)
+    .refine((value) => value.byteLength <= max, `has more than ${max} bytes`)
+    .transform((value) => new Uint8Array(value))
+
+export const sealed = z.object({
+  payload: bytes(MAX_GOSSIP_BYTES),
+  signature: bytes(SIGNATURE_BYTES).refine((value) => value.byteLength === SIGNATURE_BYTES, 'is no signature')
+}) satisfies z.ZodType<Sealed>
+
+export const announcement = z.object({
+  peer,
+  sequence: time,
+  ttlSeconds: z.int().min(1).max(MAX_TTL_SECONDS),
+  version: word,
+  addresses,
+  stages: z.array(stageInfo).max(MAX_ANNOUNCED_STAGES),
+  wants: z.array(modelId).max(MAX_WANTS),
+  coordinate: coordinate.optional(),
+  certificate: bytes(MAX_CERTIFICATE_BYTES),
+  extensions: z
+    .record(z.string().max(64), bytes(MAX_EXTENSION_BYTES))
+    .refine((value) => Object.keys(value).length <= MAX_EXTENSIONS, `has more than ${MAX_EXTENSIONS} entries`)
+}) satisfies z.ZodType<Announcement>
+
+export const withdrawal = z.object({
+  peer,
+  sequence: time,
+  observer: peer,
+  at: time
+}) satisfies z.ZodType<Withdrawal>
+
+export const modelSummary = z
+  .object({
+    model: modelId,
+    name: z.string().max(256),
+    architecture: word,
+    blockCount: block.min(1),
+    holders: bytes(MAX_BLOCKS),
+    nodes: uint32,
+    demand: float.min(0),
+    observer: peer,
+    at: time
+  })
+  .refine((value) => value.holders.byteLength === value.blockCount, {
+    message: 'must have one byte per block',
+    path: ['holders']
+  }) satisfies z.ZodType<ModelSummary>
+
+export const gossip = z.discriminatedUnion('type', [
+  sealed.extend({ type: z.literal('announcement') }),
+  sealed.extend({ type: z.literal('withdrawal') }),
+  sealed.extend({ type: z.literal('summary') })
+]) satisfies z.ZodType<Gossip>
+
+export const swarmRequest = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('directory'), models: z.array(modelId).max(MAX_STAGES) }),
+  z.object({ type: z.literal('probe') }),
+  z.object({ type: z.literal('load'), model: modelId }),
+  z
+    .object({ type: z.literal('assign'), model: modelId, start: block, end: block })
+    .refine(nonEmptySpan, spanError),
+  z.object({ type: z.literal('admit'), grant: sealed })
+]) satisfies z.ZodType<SwarmRequest>
+
+const stageLoad = z.object({
+  model: modelId,
+  start: block,
+  end: block,
+  freeSessions: uint32,
+  freePositions: uint32,
+  waitMicroseconds: uint32,
+  stepMicroseconds: uint32
+})
+
+export const swarmAnswer = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('directory'),
+    announcements: z.array(z.object({ sealed, ageSeconds: uint32 })).max(MAX_ANNOUNCEMENTS),
+    summaries: z.array(sealed).max(MAX_SUMMARIES)
+  }),
+  z.object({ type: z.literal('probe'), announcement: sealed.optional(), coordinate: coordinate.optional() }),
+  z.object({
+    type: z.literal('load'),
+    stages: z.array(stageLoad).max(MAX_STAGES),
+    coordinate: coordinate.optional()
+  }),
+  z.object({ type: z.literal('assign'), accepted: z.boolean(), message: z.string().max(1_024) }),
+  z.object({
+    type: z.literal('admit'),
+    certificate: bytes(MAX_CERTIFICATE_BYTES),
+    message: z.string().max(1_024)
+  }),
+  z.object({ type: z.literal('refused'), code: word.min(1), message: z.string().max(1_024) })
+]) satisfies z.ZodType<SwarmAnswer>

@@ -255,6 +255,21 @@ export interface StageInfo {
   profile: Profile
   context: number
   maxRows: number
+  /** Counted by who decides what to host, not to be used yet. Absent: ready. */
+  state?: 'loading' | undefined
+  speed?: Speed | undefined
+  /** Most sessions at once. */
+  sessions?: number | undefined
+  /** Sessions opened per minute lately, rounded coarsely so that it rarely changes. */
+  demand?: number | undefined
+}
+
+/** What a stage was measured to take, through all of its blocks. */
+export interface Speed {
+  /** One row of one session. */
+  decodeMicroseconds: number
+  /** Each row of a prompt, in frames of many rows. */
+  prefillMicroseconds: number
 }
 
 export interface PeerAddress {
@@ -305,3 +320,111 @@ export interface FrameLimits {
   width: number
   maxRows: number
 }
+
+/** A place in the network whose distance to others predicts round trips (Vivaldi); all in milliseconds. */
+export interface Coordinate {
+  /** Euclidean part: 8 numbers. */
+  vector: number[]
+  /** The way to the core of the network and back, which every round trip has: at least 0. */
+  height: number
+  /** Added to predictions, for what the model can't express; may be negative. */
+  adjustment: number
+  /** How far to trust it: 0 is certain, 1.5 knows nothing. */
+  error: number
+}
+
+/** A signed payload; who signed it is said inside. */
+export interface Sealed {
+  payload: Uint8Array
+  /** 64 bytes, Ed25519. */
+  signature: Uint8Array
+}
+
+/** What a node says about itself to everybody. */
+export interface Announcement {
+  peer: string
+  /** A later one replaces an earlier one: milliseconds since 1970 when it was made, or one more than the last. */
+  sequence: number
+  /** It is forgotten after this time without a later one. */
+  ttlSeconds: number
+  version: string
+  addresses: string[]
+  stages: StageInfo[]
+  /** Models that it waits for: their demand where nobody can serve it. */
+  wants: string[]
+  coordinate?: Coordinate | undefined
+  /** Private swarms: that this peer may take part. Empty: none. */
+  certificate: Uint8Array
+  /** What newer nodes add. */
+  extensions: Record<string, Uint8Array>
+}
+
+/** An observer says that a node is dead. Believed only where the node does not prove that it lives. */
+export interface Withdrawal {
+  peer: string
+  /** Of the announcement that it withdraws; a later one is not touched. */
+  sequence: number
+  observer: string
+  /** Milliseconds since 1970. */
+  at: number
+}
+
+/** What somebody who follows a model says about it to those who don't: a hint, not a proof. */
+export interface ModelSummary {
+  model: string
+  name: string
+  architecture: string
+  blockCount: number
+  /** Nodes that hold each block, 255 for more. */
+  holders: Uint8Array
+  nodes: number
+  /** Sessions opened per minute. */
+  demand: number
+  observer: string
+  /** Milliseconds since 1970. */
+  at: number
+}
+
+export type Gossip =
+  | ({ type: 'announcement' } & Sealed)
+  | ({ type: 'withdrawal' } & Sealed)
+  | ({ type: 'summary' } & Sealed)
+
+/** How busy a stage is; asked for, since gossip would be old by the time it is read. */
+export interface StageLoad {
+  model: string
+  start: number
+  end: number
+  freeSessions: number
+  freePositions: number
+  /** What a new session's row would wait for before its step. */
+  waitMicroseconds: number
+  /** What a step takes with those who are there now. */
+  stepMicroseconds: number
+}
+
+export type SwarmRequest =
+  /** All that it knows of these models; of all models where none is named. */
+  | { type: 'directory'; models: string[] }
+  /** Its own newest announcement. */
+  | { type: 'probe' }
+  | { type: 'load'; model: string }
+  /** Private swarms: host this, if you are willing. */
+  | { type: 'assign'; model: string; start: number; end: number }
+  /** Private swarms: a newcomer shows the grant of its invitation. */
+  | { type: 'admit'; grant: Sealed }
+
+export interface AgedAnnouncement {
+  sealed: Sealed
+  /** Since its sender made it, as far as the answering node knows. */
+  ageSeconds: number
+}
+
+export type SwarmAnswer =
+  | { type: 'directory'; announcements: AgedAnnouncement[]; summaries: Sealed[] }
+  | { type: 'probe'; announcement?: Sealed | undefined; coordinate?: Coordinate | undefined }
+  | { type: 'load'; stages: StageLoad[]; coordinate?: Coordinate | undefined }
+  | { type: 'assign'; accepted: boolean; message: string }
+  /** An empty certificate: not admitted, for the reason in `message`. */
+  | { type: 'admit'; certificate: Uint8Array; message: string }
+  | { type: 'refused'; code: string; message: string }
