@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest'
 import { type Provider, startProvider } from '../bench/providers.ts'
 import { Node } from '../src/node/index.ts'
 import { type ChainEvent, defaultSampler, openSession } from '../src/session/index.ts'
-import { Directory, findChain } from '../src/swarm/index.ts'
+import { findChain, NamedNodes } from '../src/swarm/index.ts'
 import { DEMO } from './swarm.ts'
 
 const SESSIONS = 32
@@ -27,7 +27,7 @@ test('32 sessions at once have their chains, and no hop of any goes another way'
     providers.push(await startProvider({ model: DEMO, blocks, folder, flags: FLAGS }))
   }
   const { host, relays } = consumer
-  const directory = new Directory({ host }, { addresses: providers.map(({ address }) => address) })
+  const directory = new NamedNodes({ host }, { addresses: providers.map(({ address }) => address) })
   await directory.refresh()
   const chain = findChain(directory.stages, directory.stages[0]?.stage.model as string)
   const events: ChainEvent[] = []

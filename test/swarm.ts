@@ -7,7 +7,7 @@ import { expect, vi } from 'vitest'
 import { LlamaEngine, type SamplerSettings } from '../src/engine/index.ts'
 import { openModel } from '../src/models/index.ts'
 import { type HostingSettings, Node } from '../src/node/index.ts'
-import { type ChainHop, Directory, discover, findChain } from '../src/swarm/index.ts'
+import { type ChainHop, discover, findChain, NamedNodes } from '../src/swarm/index.ts'
 
 export const DEMO = fileURLToPath(new URL('../models/demo.gguf', import.meta.url))
 export const BLOCKS = 8
@@ -89,8 +89,8 @@ export class TestSwarm {
   }
 
   /** A new directory, which asks all nodes, those that come later, too. */
-  async directory(): Promise<Directory> {
-    const directory = new Directory(this.consumer, { addresses: this.#addresses })
+  async directory(): Promise<NamedNodes> {
+    const directory = new NamedNodes(this.consumer, { addresses: this.#addresses })
     await directory.refresh()
     return directory
   }

@@ -5,7 +5,7 @@ import { ShoalError } from '../common/index.ts'
 import { ChatText, openModel } from '../models/index.ts'
 import { Node } from '../node/index.ts'
 import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
-import { type ChainHop, Directory, findChain } from '../swarm/index.ts'
+import { type ChainHop, findChain, NamedNodes } from '../swarm/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer } from './options.ts'
 
@@ -73,7 +73,7 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
     await withStarted([chat, node], signal, async () => {
       let warn = (peer: string, error: Error): void => console.error(`warning: ${peer}: ${error.message}`)
       const onUnreachable = (peer: string, error: Error): void => warn(peer, error)
-      const directory = new Directory(node, { addresses: options.peer, onUnreachable })
+      const directory = new NamedNodes(node, { addresses: options.peer, onUnreachable })
       await directory.refresh(signal)
       warn = () => {} // who is missing later is told by what happens to the chain
       const chain = findChain(directory.stages, model.id)

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
 import type { LlamaEngine } from '../engine/index.ts'
 import type { Node } from '../node/index.ts'
-import type { Directory } from '../swarm/index.ts'
+import type { NamedNodes } from '../swarm/index.ts'
 import { type ChainEvent, openSession, type Session } from './index.ts'
 import { defaultSampler } from './sampler.ts'
 import { all, FISH, NO_END, SUN } from './testing.ts'
@@ -13,7 +13,7 @@ const TOKENS = 40
 
 let whole: LlamaEngine
 let swarm: TestSwarm
-let directory: Directory
+let directory: NamedNodes
 let session: Session
 let events: ChainEvent[]
 

@@ -1,7 +1,7 @@
 /** Plays a scenario: questions, the fault, and everything that must hold afterwards. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { Node } from '../../src/node/index.ts'
-import { type ChainHop, Directory } from '../../src/swarm/index.ts'
+import { type ChainHop, NamedNodes } from '../../src/swarm/index.ts'
 import { type Random, randomOf } from '../models/random.ts'
 import { ask, longestStall, noticedAfter, type Told } from './ask.ts'
 import { Forwarder } from './forwarder.ts'
@@ -211,12 +211,12 @@ async function settle(
 /** A consumer whose connections go through forwarders until they are cut. */
 class ForwardedConsumer {
   readonly node = new Node({ dataDir: '', listen: [], peers: [], ephemeral: true })
-  readonly directory: Directory
+  readonly directory: NamedNodes
   readonly #forwarders: readonly Forwarder[]
 
   private constructor(forwarders: readonly Forwarder[], addresses: readonly string[]) {
     this.#forwarders = forwarders
-    this.directory = new Directory(this.node, { addresses })
+    this.directory = new NamedNodes(this.node, { addresses })
   }
 
   static async start(providers: readonly Provider[]): Promise<ForwardedConsumer> {

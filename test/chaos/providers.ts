@@ -5,7 +5,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { startProvider } from '../../bench/providers.ts'
 import { Node } from '../../src/node/index.ts'
-import { type ChainHop, Directory, type HostedStage } from '../../src/swarm/index.ts'
+import { type ChainHop, type HostedStage, NamedNodes } from '../../src/swarm/index.ts'
 import type { Fault } from './faulty-provider.ts'
 
 const FAULTY = join(import.meta.dirname, 'faulty-provider.ts')
@@ -37,7 +37,7 @@ export interface SwarmSettings {
 export class Swarm {
   readonly settings: SwarmSettings
   readonly consumer: Node
-  readonly directory: Directory
+  readonly directory: NamedNodes
   /** Of those that live. Lists that directories keep looking at. */
   readonly addresses: string[] = []
   readonly #folder: string
@@ -50,7 +50,7 @@ export class Swarm {
     this.settings = settings
     this.#folder = folder
     this.consumer = new Node({ dataDir: folder, listen: [], peers: [], ephemeral: true })
-    this.directory = new Directory(this.consumer, { addresses: this.addresses })
+    this.directory = new NamedNodes(this.consumer, { addresses: this.addresses })
   }
 
   /** Those that were not killed. */

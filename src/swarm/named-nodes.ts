@@ -2,20 +2,20 @@ import { aborted } from '../common/index.ts'
 import type { SessionHost } from '../net/index.ts'
 import { discover, type HostedStage } from './discover.ts'
 
-export interface DirectoryInit {
+export interface NamedNodesInit {
   /** Nodes to ask; they name others. */
   readonly addresses: readonly string[]
   readonly onUnreachable?: (node: string, error: Error) => void
 }
 
-/** What a node knows about who hosts which span. */
-export class Directory {
+/** What nodes named by address host, and those that they name: for who has joined no swarm. */
+export class NamedNodes {
   readonly #host: SessionHost
-  readonly #init: DirectoryInit
+  readonly #init: NamedNodesInit
   readonly #byPeer = new Map<string, readonly HostedStage[]>()
   #refreshing: Promise<void> | undefined
 
-  constructor({ host }: { host: SessionHost }, init: DirectoryInit) {
+  constructor({ host }: { host: SessionHost }, init: NamedNodesInit) {
     this.#host = host
     this.#init = init
   }

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Info, SessionHost, StageInfo } from '../net/index.ts'
-import { Directory } from './directory.ts'
+import { NamedNodes } from './named-nodes.ts'
 
 function stage(start: number): StageInfo {
   return {
@@ -31,7 +31,7 @@ function hosting(...starts: number[]): Info {
   return { version: '1', stages: starts.map(stage), addresses: [], peers: [] }
 }
 
-function known({ stages }: Directory): string[] {
+function known({ stages }: NamedNodes): string[] {
   return stages.map(({ peer, stage }) => `${stage.start} at ${peer}`).toSorted()
 }
 
@@ -42,63 +42,63 @@ beforeEach(() => {
   nodes.set('b', hosting(2))
 })
 
-describe('a directory', () => {
+describe('named nodes', () => {
   test('knows nothing before it has asked', async () => {
-    const directory = new Directory({ host }, { addresses: ['/to/a', '/to/b'] })
-    expect(directory.stages).toEqual([])
+    const named = new NamedNodes({ host }, { addresses: ['/to/a', '/to/b'] })
+    expect(named.stages).toEqual([])
     expect(asked).toEqual([])
-    await directory.refresh()
-    expect(known(directory)).toEqual(['0 at a', '1 at a', '2 at b'])
+    await named.refresh()
+    expect(known(named)).toEqual(['0 at a', '1 at a', '2 at b'])
   })
 
   test('takes what a node says now for what it said before', async () => {
-    const directory = new Directory({ host }, { addresses: ['/to/a', '/to/b'] })
-    await directory.refresh()
+    const named = new NamedNodes({ host }, { addresses: ['/to/a', '/to/b'] })
+    await named.refresh()
     nodes.set('a', hosting(5))
     nodes.set('b', hosting())
-    await directory.refresh()
-    expect(known(directory)).toEqual(['5 at a'])
+    await named.refresh()
+    expect(known(named)).toEqual(['5 at a'])
   })
 
   test('forgets who is dead, and says who can’t be reached', async () => {
     const unreachable: string[] = []
     const onUnreachable = (node: string, { message }: Error): number =>
       unreachable.push(`${node}: ${message}`)
-    const directory = new Directory({ host }, { addresses: ['/to/a', '/to/b'], onUnreachable })
-    await directory.refresh()
+    const named = new NamedNodes({ host }, { addresses: ['/to/a', '/to/b'], onUnreachable })
+    await named.refresh()
     nodes.delete('a')
-    await directory.refresh()
-    expect(known(directory)).toEqual(['2 at b'])
+    await named.refresh()
+    expect(known(named)).toEqual(['2 at b'])
     expect(unreachable).toEqual(['a: a is dead'])
   })
 
   test('gives what is known while others have not answered, and forgets nobody until then', async () => {
-    const directory = new Directory({ host }, { addresses: ['/to/a', '/to/b'] })
-    await directory.refresh()
+    const named = new NamedNodes({ host }, { addresses: ['/to/a', '/to/b'] })
+    await named.refresh()
     const slow = Promise.withResolvers<Info>()
     nodes.set('a', hosting(7))
     nodes.set('b', slow.promise)
-    const refreshed = directory.refresh()
+    const refreshed = named.refresh()
     await new Promise(setImmediate)
-    expect(known(directory)).toEqual(['2 at b', '7 at a'])
+    expect(known(named)).toEqual(['2 at b', '7 at a'])
     slow.resolve(hosting(3))
     await refreshed
-    expect(known(directory)).toEqual(['3 at b', '7 at a'])
+    expect(known(named)).toEqual(['3 at b', '7 at a'])
   })
 
   test('asks once for those who ask at the same time', async () => {
-    const directory = new Directory({ host }, { addresses: ['/to/a', '/to/b'] })
-    await Promise.all([directory.refresh(), directory.refresh()])
+    const named = new NamedNodes({ host }, { addresses: ['/to/a', '/to/b'] })
+    await Promise.all([named.refresh(), named.refresh()])
     expect(asked.toSorted()).toEqual(['a', 'b'])
-    await directory.refresh()
+    await named.refresh()
     expect(asked).toHaveLength(4)
   })
 
   test('throws the reason of a signal, and keeps what it knew', async () => {
-    const directory = new Directory({ host }, { addresses: ['/to/a'] })
-    await directory.refresh()
-    await expect(directory.refresh(AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
-    expect(known(directory)).toEqual(['0 at a', '1 at a'])
-    await directory.refresh()
+    const named = new NamedNodes({ host }, { addresses: ['/to/a'] })
+    await named.refresh()
+    await expect(named.refresh(AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough')
+    expect(known(named)).toEqual(['0 at a', '1 at a'])
+    await named.refresh()
   })
 })
