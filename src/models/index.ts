@@ -1,5 +1,6 @@
 /** Models on disk: opening them, cutting spans out of them, and certifying that the cuts compute the same. */
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
 export { type ChatMessage, ChatText } from './chat.ts'
+export { type ModelMemory, memoryOf } from './memory.ts'
 export { type ModelFile, openModel } from './model-file.ts'
 export { type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'

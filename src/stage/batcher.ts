@@ -54,6 +54,11 @@ export class Batcher {
     return prompts ? ms * (1 + MOST_STALL) : ms
   }
 
+  /** A step is under way. */
+  get isRunning(): boolean {
+    return this.#running
+  }
+
   add(lane: Lane): void {
     this.#queues.set(lane, { waiting: [], holds: 0 })
   }

@@ -9,7 +9,8 @@ import type {
   Resume,
   Rewire,
   SessionHost,
-  StageInfo
+  StageInfo,
+  StageLoad
 } from '../net/index.ts'
 import { Outlet } from './outlet.ts'
 import { type Refusal, refused } from './refusal.ts'
@@ -21,6 +22,7 @@ import type { Stage } from './stage.ts'
 const EARLY_DATA_MS = 5_000
 /** Data streams that wait at once; more are refused, since anybody may open them. */
 const MAX_EARLY_DATA = 64
+const LEAVING: Refusal = { code: 'stopping', message: 'this node is leaving' }
 /** A control stream that says nothing is not kept. */
 const FIRST_MESSAGE_MS = 10_000
 
@@ -45,10 +47,12 @@ export class StageServer {
   /** Sessions by the ticket that the hop before has to present. */
   readonly #byTicket = new Map<string, StageSession>()
   readonly #early = new Map<string, (session: StageSession | undefined) => void>()
-  /** Why no new sessions are taken. */
+  /** Stages that take no new sessions any more. */
+  readonly #retiring = new Set<Stage>()
+  /** Why no new sessions are taken by any stage. */
   #leaving: Refusal | undefined
-  /** Of the last session, once the node is leaving. */
-  #empty: PromiseWithResolvers<void> | undefined
+  /** Resolved, and replaced, whenever a session ends. */
+  #ended = Promise.withResolvers<void>()
 
   constructor({ host }: StageServerComponents, init: StageServerInit = {}) {
     this.#host = host
@@ -59,8 +63,18 @@ export class StageServer {
     this.#stages.push(stage)
   }
 
+  /** Of those that take sessions. */
   get infos(): StageInfo[] {
-    return this.#stages.map(({ info }) => info)
+    return this.#serving.map(({ info }) => info)
+  }
+
+  /** How busy the stages of a model are. */
+  loads(model: string): StageLoad[] {
+    return this.#serving.filter(({ info }) => info.model === model).map(({ load }) => load)
+  }
+
+  get #serving(): Stage[] {
+    return this.#stages.filter((stage) => !this.#retiring.has(stage))
   }
 
   /** Sessions open now. */
@@ -73,20 +87,32 @@ export class StageServer {
    * ended, or when the signal fires.
    */
   async drain(signal?: AbortSignal): Promise<void> {
-    this.#leaving = { code: 'stopping', message: 'this node is leaving' }
-    for (const session of [...this.#sessions]) session.leave()
-    if (this.#sessions.size === 0) return
-    this.#empty ??= Promise.withResolvers()
-    await Promise.race([this.#empty.promise, ...(signal === undefined ? [] : [aborted(signal)])])
+    this.#leaving = LEAVING
+    await this.#left(() => [...this.#sessions], signal)
+  }
+
+  /** As `drain`, for one stage. Sessions that are still there when the signal fires are ended, and it is let go of. */
+  async retire(stage: Stage, signal?: AbortSignal): Promise<void> {
+    this.#retiring.add(stage)
+    const guests = (): StageSession[] => [...this.#sessions].filter((session) => session.stage === stage)
+    await this.#left(guests, signal)
+    await end(guests())
+    this.#stages.splice(this.#stages.indexOf(stage), 1)
+    this.#retiring.delete(stage)
+  }
+
+  /** Tells them to go, and resolves when they have gone, or when the signal fires. */
+  async #left(guests: () => StageSession[], signal?: AbortSignal): Promise<void> {
+    for (const session of guests()) session.leave()
+    const given = signal === undefined ? [] : [aborted(signal)]
+    while (guests().length > 0 && !signal?.aborted) await Promise.race([this.#ended.promise, ...given])
   }
 
   /** Ends all sessions, and takes no new ones. */
   async stop(): Promise<void> {
-    this.#leaving = { code: 'stopping', message: 'this node is leaving' }
+    this.#leaving = LEAVING
     for (const settle of [...this.#early.values()]) settle(undefined)
-    const sessions = [...this.#sessions]
-    for (const session of sessions) session.failed('stopping', 'this node is leaving')
-    await Promise.all(sessions.map((session) => session.end()))
+    await end([...this.#sessions])
   }
 
   /** A consumer opened a control stream. */
@@ -142,7 +168,7 @@ export class StageServer {
       void stream.close()
     }
     if (this.#leaving !== undefined) return refuse(this.#leaving)
-    const stage = this.#stages.find((candidate) => candidate.serves(open))
+    const stage = this.#serving.find((candidate) => candidate.serves(open))
     if (stage === undefined) return refuse(this.#notServed(open))
     const ticket = hex(open.ticketIn)
     const id = idOf(stream, open.session)
@@ -163,7 +189,9 @@ export class StageServer {
       this.#sessions.delete(session)
       this.#byId.delete(id)
       for (const [key, value] of this.#byTicket) if (value === session) this.#byTicket.delete(key)
-      if (this.#sessions.size === 0) this.#empty?.resolve()
+      const { resolve } = this.#ended
+      this.#ended = Promise.withResolvers()
+      resolve()
     })
     this.#early.get(ticket)?.(session)
     void session.prepare(open)
@@ -218,6 +246,11 @@ export class StageServer {
     const here = spans.map((span) => `${span.start}-${span.end}`).join(', ')
     return { code: 'span', message: `blocks ${start}-${end} can't be computed here: it hosts ${here}` }
   }
+}
+
+async function end(sessions: readonly StageSession[]): Promise<void> {
+  for (const session of sessions) session.failed(LEAVING.code, LEAVING.message)
+  await Promise.all(sessions.map((session) => session.end()))
 }
 
 /** Nobody but the consumer itself can say that it is back. */

@@ -40,7 +40,7 @@ export class StageSession implements Lane {
   readonly leaveAfter: number | undefined
   /** The consumer's peer id. */
   readonly owner: string
-  readonly #stage: Stage
+  readonly stage: Stage
   readonly #place: Place
   readonly #outlet: Outlet | undefined
   readonly #timings: TimingReports
@@ -67,7 +67,7 @@ export class StageSession implements Lane {
   #ending: Promise<void> | undefined
 
   constructor(stage: Stage, control: ControlStream, { open, place, outlet }: StageSessionInit) {
-    this.#stage = stage
+    this.stage = stage
     this.#control = control
     this.#timings = new TimingReports((message) => this.#say(message))
     this.#place = place
@@ -108,12 +108,12 @@ export class StageSession implements Lane {
   }
 
   #sayOpened(): void {
-    this.#say({ type: 'opened', maxRows: this.#stage.info.maxRows, capacity: this.#place.reserved })
+    this.#say({ type: 'opened', maxRows: this.stage.info.maxRows, capacity: this.#place.reserved })
   }
 
   async #setSampler(sampler: SamplerOptions): Promise<boolean> {
     try {
-      const { engine } = this.#stage
+      const { engine } = this.stage
       await engine.setSampler(this.sequence, samplerSettings(sampler, engine.description.context))
       return true
     } catch (error) {
@@ -147,7 +147,7 @@ export class StageSession implements Lane {
   }
 
   #pong(nonce: number): void {
-    const stepMicroseconds = microseconds(this.#stage.batcher.predictedMs)
+    const stepMicroseconds = microseconds(this.stage.batcher.predictedMs)
     const receivedBytes = this.#receiver?.bytesReceived ?? 0
     const state = { epoch: this.#epoch, length: this.#length, computed: this.#computed }
     this.#say({ type: 'pong', nonce, ...state, receivedBytes, stepMicroseconds })
@@ -158,7 +158,7 @@ export class StageSession implements Lane {
   }
 
   #extend(reserve: number): void {
-    const refusal = this.#stage.extend(this.#place, reserve)
+    const refusal = this.stage.extend(this.#place, reserve)
     if (refusal === undefined) this.#say({ type: 'extended', capacity: this.#place.reserved })
     else this.failed(refusal.code, refusal.message)
   }
@@ -214,7 +214,7 @@ export class StageSession implements Lane {
     if (this.#receiver !== receiver || this.#ending !== undefined)
       throw new Error('replaced, or the session has ended')
     if (this.#isPaused) receiver.pause()
-    const { width, maxRows } = this.#stage.info
+    const { width, maxRows } = this.stage.info
     receiver.start(
       { width, maxRows },
       {
@@ -258,12 +258,12 @@ export class StageSession implements Lane {
       return
     }
     this.#length = frame.position + frame.tokens.length
-    this.#stage.batcher.push(this, rowsOf(frame))
+    this.stage.batcher.push(this, rowsOf(frame))
   }
 
   /** What is wrong with a frame, beyond what its decoder has checked and the engine will. */
   #problem({ position, tokens, codec }: Frame): string | undefined {
-    const { embedding } = this.#stage.info
+    const { embedding } = this.stage.info
     if ((codec === 'none') !== embedding) {
       return embedding ? 'the first stage takes token ids' : 'this stage takes hidden states'
     }
@@ -274,7 +274,7 @@ export class StageSession implements Lane {
   }
 
   async #truncate(length: number, frames: readonly Frame[]): Promise<void> {
-    this.#length = await this.#stage.batcher.truncate(this, length)
+    this.#length = await this.stage.batcher.truncate(this, length)
     this.#computed = Math.min(this.#computed, this.#length)
     this.#outlet?.truncate(this.#length)
     this.#drawn = this.#drawn.filter(({ position }) => position < this.#length)
@@ -286,9 +286,9 @@ export class StageSession implements Lane {
 
   /** Back-pressure: a sender that is far ahead waits. */
   #holdOrResume(): void {
-    const limit = WAITING_BATCHES * this.#stage.info.maxRows
+    const limit = WAITING_BATCHES * this.stage.info.maxRows
     const mustWait =
-      !this.#isOpen || this.#cutting !== undefined || this.#stage.batcher.waitingRows(this) >= limit
+      !this.#isOpen || this.#cutting !== undefined || this.stage.batcher.waitingRows(this) >= limit
     if (mustWait === this.#isPaused) return
     this.#isPaused = mustWait
     if (mustWait) this.#receiver?.pause()
@@ -341,7 +341,7 @@ export class StageSession implements Lane {
     const ended = Promise.withResolvers<void>()
     this.#ending = ended.promise // before the rest, which may call back
     clearTimeout(this.#grace)
-    this.#stage.remove(this, this.#place)
+    this.stage.remove(this, this.#place)
     this.#life.abort()
     this.#timings.flush()
     this.#receiver?.abort(new Error('the session has ended'))

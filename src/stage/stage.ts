@@ -1,7 +1,8 @@
 import type { Startable } from '../common/index.ts'
 import type { Engine, LoadOptions } from '../engine/index.ts'
-import type { Open, Profile, StageInfo } from '../net/index.ts'
+import type { Open, Profile, Speed, StageInfo, StageLoad } from '../net/index.ts'
 import { Batcher, type Lane } from './batcher.ts'
+import { Demand } from './demand.ts'
 import type { Refusal } from './refusal.ts'
 
 export interface StageComponents {
@@ -43,7 +44,10 @@ const MIN_IDLE_MS = 20_000
 export class Stage implements Startable {
   readonly engine: Engine
   readonly batcher: Batcher
+  /** What others are told of how fast it is, once somebody has measured it. */
+  speed: Speed | undefined
   readonly #init: StageInit
+  readonly #demand = new Demand()
   #freeSequences: number[] = []
   #freePositions = 0
   /** Why nobody is admitted now. */
@@ -97,9 +101,25 @@ export class Stage implements Startable {
   }
 
   get info(): StageInfo {
-    const { width, context, maxRows } = this.engine.description
+    const { width, context, maxRows, sequences: sessions } = this.engine.description
     const { start, end, blockCount } = this.#init
-    return { ...this.#init, width, context, maxRows, head: end === blockCount, embedding: start === 0 }
+    const { speed } = this
+    const demand = this.#demand.perMinute
+    const figures = { width, context, maxRows, sessions, speed, demand }
+    return { ...this.#init, ...figures, head: end === blockCount, embedding: start === 0 }
+  }
+
+  /** How busy it is now. */
+  get load(): StageLoad {
+    const { model, start, end } = this.#init
+    const stepMicroseconds = Math.round(this.batcher.predictedMs * 1000)
+    return {
+      ...{ model, start, end, stepMicroseconds },
+      freeSessions: this.#freeSequences.length + this.#idle(MIN_IDLE_MS).length,
+      freePositions: this.#freePositions,
+      // Who comes in the middle of a step waits for its end.
+      waitMicroseconds: this.batcher.isRunning ? Math.round(stepMicroseconds / 2) : 0
+    }
   }
 
   /** Whether `open` asks for this stage. */
@@ -136,6 +156,7 @@ export class Stage implements Startable {
     if (this.#away !== undefined) return this.#away
     const noRoom = this.#makeRoom(1, reserve)
     if (noRoom !== undefined) return noRoom
+    this.#demand.add()
     const sequence = this.#freeSequences.pop() as number
     this.#freePositions -= reserve
     return { sequence, reserved: reserve, process: this.engine.description.process }
