@@ -454,6 +454,28 @@ describe('a node that leaves', () => {
   })
 })
 
+describe('a stage that leaves its node', () => {
+  test('is not named or served any more, and goes when its sessions have moved', async () => {
+    const other = await TestStage.start({ blockCount: 4 })
+    tail.server.add(other.stage)
+    const { control } = await tail.open()
+    const retired = tail.server.retire(tail.stage)
+    expect(said(control, 'leaving')).toHaveLength(1)
+    expect(tail.server.infos).toEqual([other.stage.info])
+    expect((await heard(tail.say(tail.openMessage()), 'refused')).code).toBe('span')
+    control.say({ type: 'close' })
+    await retired
+    await other.stage.stop()
+  })
+
+  test('ends those that stay too long', async () => {
+    const { control } = await tail.open()
+    await tail.server.retire(tail.stage, AbortSignal.abort())
+    expect(await heard(control, 'refused')).toMatchObject({ code: 'stopping' })
+    expect(tail.server.sessions).toBe(0)
+  })
+})
+
 describe('a ping', () => {
   test('is answered with where the session stands', async () => {
     const { control, data } = await tail.open()
