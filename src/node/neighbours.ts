@@ -1,0 +1,81 @@
+/**
+ * Nodes of one user on one machine find each other by files in a folder, so that nobody has to type an address to
+ * try a swarm at home. Loopback has no multicast for mDNS, and a port that is always the same would find strangers.
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { PeerAddress } from '../net/index.ts'
+
+/** Read at most; a machine has fewer. */
+const MAX_FILES = 256
+const ONLY_OWNER = 0o700
+
+const schema = z.object({
+  peer: z.string().min(1).max(128),
+  addresses: z.array(z.string().max(512)).max(16),
+  /** Nodes of different swarms have nothing to say to each other. */
+  swarm: z.string().max(64),
+  process: z.int().positive()
+})
+
+export class Neighbours {
+  readonly #folder: string
+  readonly #swarm: string
+
+  /** `swarm` may be secret: only its hash is written. */
+  constructor(folder: string, swarm: string) {
+    this.#folder = folder
+    this.#swarm = createHash('sha256').update(swarm).digest('hex').slice(0, 32)
+  }
+
+  async announce(peer: string, addresses: readonly string[]): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: ONLY_OWNER })
+    const path = this.#path(peer)
+    const entry: z.infer<typeof schema> = {
+      ...{ peer, addresses: addresses.slice(0, 16), swarm: this.#swarm, process: process.pid }
+    }
+    await writeFile(`${path}.partial`, JSON.stringify(entry))
+    await rename(`${path}.partial`, path)
+  }
+
+  async withdraw(peer: string): Promise<void> {
+    await rm(this.#path(peer), { force: true })
+  }
+
+  /** Those of the same swarm that run. */
+  async find(): Promise<PeerAddress[]> {
+    const files = await readdir(this.#folder).catch(() => [])
+    const found: PeerAddress[] = []
+    for (const file of files.filter((name) => name.endsWith('.json')).slice(0, MAX_FILES)) {
+      const path = join(this.#folder, file)
+      const entry = await read(path)
+      if (entry === undefined) continue
+      if (!isRunning(entry.process))
+        await rm(path, { force: true }) // it was killed
+      else if (entry.swarm === this.#swarm) found.push({ peer: entry.peer, addresses: entry.addresses })
+    }
+    return found
+  }
+
+  #path(peer: string): string {
+    return join(this.#folder, `${peer}.json`)
+  }
+}
+
+async function read(path: string): Promise<z.infer<typeof schema> | undefined> {
+  try {
+    return schema.parse(JSON.parse(await readFile(path, 'utf8')))
+  } catch {
+    return undefined
+  }
+}
+
+function isRunning(process_: number): boolean {
+  try {
+    return process.kill(process_, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM' // somebody else's
+  }
+}
