@@ -8,8 +8,13 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Answer, askNode, Instance } from './instance.ts'
+import type { NodeStatus } from './status.ts'
 
-const LEAVES_NOTHING: Answer = () => {}
+const LEAVES_NOTHING: Answer<'finish'> = () => {}
+const STATUS: NodeStatus = {
+  ...{ peer: 'me', version: '1', addresses: [], uptimeSeconds: 1, swarm: { kind: 'local' }, join: [] },
+  ...{ peers: [], hosting: [], placement: '', models: [], sessions: 0 }
+}
 
 let folder: string
 const held: Instance[] = []
@@ -23,8 +28,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-async function hold(finish: Answer = LEAVES_NOTHING, where = folder): Promise<Instance> {
-  const instance = new Instance(where, { finish })
+async function hold(finish: Answer<'finish'> = LEAVES_NOTHING, where = folder): Promise<Instance> {
+  const instance = new Instance(where, { finish, status: (say) => say(STATUS) })
   await instance.hold()
   held.push(instance)
   return instance
@@ -92,7 +97,7 @@ describe('a folder', () => {
 
   test("keeps nothing of ours once it is let go, and a refused one does not take the other's", async () => {
     const first = await hold()
-    const second = new Instance(folder, { finish: LEAVES_NOTHING })
+    const second = new Instance(folder, { finish: LEAVES_NOTHING, status: (say) => say(STATUS) })
     await expect(second.hold()).rejects.toThrow()
     await second.release()
     expect(await readdir(folder)).toEqual(['node.lock', 'node.sock'])
@@ -177,7 +182,9 @@ describe('asking', () => {
       const socket = await dialled()
       socket.write(`${request}\n`)
       const [answer] = await once(socket, 'data')
-      expect(JSON.parse(String(answer))).toEqual({ error: 'The node takes only these requests: finish.' })
+      expect(JSON.parse(String(answer))).toEqual({
+        error: 'The node takes only these requests: finish, status.'
+      })
       socket.destroy()
       expect((await askNode(folder, 'finish').next()).value).toEqual({ sessions: 0 })
     }
@@ -196,7 +203,7 @@ describe('asking', () => {
   test.each([
     ['what it refuses', '{"error":"No."}\n', /^No\. Ask it with the version/],
     ['what nobody understands', '{"sessions":-1}\n', /unknown here/],
-    ['a line without end', 'x'.repeat(10_000), /too long/]
+    ['a line without end', 'x'.repeat(2_000_000), /too long/]
   ])('a node that answers %s fails', async (_, answer, says) => {
     const server = createServer((socket) => socket.on('error', () => {}).write(answer))
     server.listen(socketFile())

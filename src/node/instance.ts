@@ -11,38 +11,47 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { ShoalError } from '../common/index.ts'
+import { nodeStatus } from './status.ts'
 
 const IS_WINDOWS = process.platform === 'win32'
 /** Whoever can write to the socket can make the node leave: its user only. */
 const MODE = 0o600
 /** A Unix socket's path has 104 bytes on macOS and 108 on Linux, a zero at the end included. */
 const MAX_PATH_BYTES = 103
-/** Many times what a request or an answer has, in UTF-16 units. */
-const MAX_LINE = 4_096
+/** Many times what a request has, in UTF-16 units. */
+const MAX_REQUEST = 4_096
+/** A status names all models and peers. */
+const MAX_ANSWER = 1024 * 1024
 const SQLITE_BUSY = 5
 /** Of some that start at once, each may find the lock taken for a moment, so that nobody would have it. */
 const LOCK_MS = 50
 
-const requestSchema = z.object({ command: z.enum(['finish']) })
-const progressSchema = z.object({ sessions: z.int().min(0) })
-const answerSchema = z.union([progressSchema, z.object({ error: z.string() })])
+/** What a node can be asked, and what its answers are. */
+const COMMANDS = {
+  /** How far it is: the sessions that it still has. Again and again, until it has left. */
+  finish: z.object({ sessions: z.int().min(0) }),
+  status: nodeStatus
+}
+const requestSchema = z.object({ command: z.enum(Object.keys(COMMANDS) as [Command, ...Command[]]) })
+const errorSchema = z.object({ error: z.string() })
 
-export type Command = z.infer<typeof requestSchema>['command']
-/** How far a node is that finishes: the sessions that it still has. */
-export type FinishProgress = z.infer<typeof progressSchema>
+export type Command = keyof typeof COMMANDS
+type AnswerTo<C extends Command> = z.infer<(typeof COMMANDS)[C]>
+export type FinishProgress = AnswerTo<'finish'>
 
-/** Answers until the node lets go of its folder, or until the signal says that the asker is gone. */
-export type Answer = (say: (progress: FinishProgress) => void, gone: AbortSignal) => void
+/** Answers once or several times, until the node lets go of its folder, or the signal says that the asker is gone. */
+export type Answer<C extends Command> = (say: (answer: AnswerTo<C>) => void, gone: AbortSignal) => void
+export type Answers = { readonly [C in Command]: Answer<C> }
 
 export class Instance {
   readonly #folder: string
-  readonly #commands: Readonly<Record<Command, Answer>>
+  readonly #commands: Answers
   readonly #server: Server
   readonly #askers = new Set<Socket>()
   #lock: DatabaseSync | undefined
 
   /** The folder has to be there by the time it is held. */
-  constructor(folder: string, commands: Readonly<Record<Command, Answer>>) {
+  constructor(folder: string, commands: Answers) {
     this.#folder = folder
     this.#commands = commands
     this.#server = createServer((socket) => void this.#serve(socket))
@@ -75,13 +84,13 @@ export class Instance {
 
   async #serve(socket: Socket): Promise<void> {
     const gone = new AbortController()
-    const say = (answer: z.infer<typeof answerSchema>): void => {
+    const say = (answer: object): void => {
       if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
     }
     this.#askers.add(socket)
     socket.on('error', () => {}) // an asker that went away; its end is seen below
     try {
-      for await (const line of linesOf(socket)) {
+      for await (const line of linesOf(socket, MAX_REQUEST)) {
         const request = parse(requestSchema, line)
         if (request !== undefined) this.#commands[request.command](say, gone.signal)
         else say({ error: `The node takes only these requests: ${Object.keys(this.#commands).join(', ')}.` })
@@ -99,21 +108,22 @@ export class Instance {
  * Asks the node that holds `folder`. The answers end when it has left. Throws `ShoalError` NOT_RUNNING when there
  * is none, REFUSED when it does not take the request, and an `AbortError` when the signal fires.
  */
-export async function* askNode(
+export async function* askNode<C extends Command>(
   folder: string,
-  command: Command,
+  command: C,
   signal?: AbortSignal
-): AsyncGenerator<FinishProgress> {
+): AsyncGenerator<AnswerTo<C>> {
   const socket = await dial(folder, signal)
   if (socket === undefined) {
     throw new ShoalError('NOT_RUNNING', `No node is running in ${folder}: name its folder with --data-dir.`)
   }
   try {
     socket.write(`${JSON.stringify({ command })}\n`)
-    for await (const line of linesOf(socket)) {
-      const answer = parse(answerSchema, line) ?? { error: 'The node answers in a way unknown here.' }
-      if ('error' in answer) {
-        throw new ShoalError('REFUSED', `${answer.error} Ask it with the version of Shoal that it runs.`)
+    for await (const line of linesOf(socket, MAX_ANSWER)) {
+      const answer = parse(COMMANDS[command] as unknown as z.ZodType<AnswerTo<C>>, line)
+      if (answer === undefined) {
+        const { error } = parse(errorSchema, line) ?? { error: 'The node answers in a way unknown here.' }
+        throw new ShoalError('REFUSED', `${error} Ask it with the version of Shoal that it runs.`)
       }
       yield answer
     }
@@ -165,11 +175,11 @@ async function dial(folder: string, signal?: AbortSignal): Promise<Socket | unde
 }
 
 /** What a socket says until its end. Throws when a line is too long. */
-async function* linesOf(socket: Socket): AsyncGenerator<string> {
+async function* linesOf(socket: Socket, longest: number): AsyncGenerator<string> {
   let rest = ''
   for await (const chunk of socket.setEncoding('utf8')) {
     const lines = `${rest}${chunk}`.split('\n')
-    if (lines.some((line) => line.length > MAX_LINE)) throw new ShoalError('LINE', 'a line is too long')
+    if (lines.some((line) => line.length > longest)) throw new ShoalError('LINE', 'a line is too long')
     rest = lines.pop() as string
     yield* lines
   }

@@ -1,0 +1,88 @@
+import { Command } from 'commander'
+import { askNode, dataFolder, type ModelStatus, type NodeStatus } from '../node/index.ts'
+import { untilInterrupted } from './lifetime.ts'
+import { shortPeer } from './options.ts'
+
+interface StatusOptions {
+  readonly dataDir: string
+  readonly json?: boolean
+}
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('What the node of this machine hosts, whom it knows, and what it waits for.')
+    .option('--data-dir <folder>', 'the folder of the node, as "shoal up" was given it', dataFolder())
+    .option('--json', 'print one JSON object')
+    .action(status)
+}
+
+export function peersCommand(): Command {
+  return new Command('peers')
+    .description('The nodes that the node of this machine is connected to.')
+    .option('--data-dir <folder>', 'the folder of the node, as "shoal up" was given it', dataFolder())
+    .option('--json', 'print a JSON array')
+    .action(peers)
+}
+
+async function status({ dataDir, json }: StatusOptions): Promise<void> {
+  const answer = await askStatus(dataDir, untilInterrupted())
+  if (json) console.log(JSON.stringify(answer))
+  else console.log(inWords(answer).join('\n'))
+}
+
+async function peers({ dataDir, json }: StatusOptions): Promise<void> {
+  const { peers } = await askStatus(dataDir, untilInterrupted())
+  if (json) return console.log(JSON.stringify(peers))
+  for (const { peer, addresses, rttMs } of peers) {
+    const rtt = rttMs === undefined ? '' : `  ${rttMs.toFixed(1)} ms`
+    console.log(`${peer}${rtt}  ${addresses[0] ?? ''}`.trimEnd())
+  }
+  if (peers.length === 0) console.error('No peers. "shoal doctor" says why, and what to do.')
+}
+
+export async function askStatus(dataDir: string, signal: AbortSignal): Promise<NodeStatus> {
+  for await (const answer of askNode(dataDir, 'status', signal)) return answer
+  throw new Error('the node left without an answer')
+}
+
+function inWords(status: NodeStatus): string[] {
+  const { peer, version, uptimeSeconds, peers, sessions, hosting, placement, models, join } = status
+  const spans = hosting.map(
+    ({ start, end, blockCount, name }) => `hosts blocks ${start}-${end} of ${blockCount}, ${name}`
+  )
+  const asked = join.filter(({ state }) => state !== 'off')
+  return [
+    `node ${shortPeer(peer)}, version ${version}, up for ${duration(uptimeSeconds)}`,
+    swarmInWords(status),
+    ...(spans.length === 0 ? ['hosts nothing'] : spans),
+    ...(placement === '' ? [] : [placement]),
+    `${count(peers.length, 'peer')}, ${count(sessions, 'session')}`,
+    ...models.map(modelInWords),
+    ...asked.map(({ name, state, detail }) => `${name}: ${state === 'waiting' ? 'waiting ' : ''}${detail}`)
+  ]
+}
+
+export function swarmInWords({ swarm: { kind, name } }: NodeStatus): string {
+  if (kind === 'public') return 'in the public swarm'
+  if (kind === 'private') return `in the private swarm ${name}`
+  return 'on this machine only; "shoal join" says how to join others'
+}
+
+export function modelInWords({ name, covered, missing, nodes, blockCount, demand }: ModelStatus): string {
+  const asked = demand > 0 ? `, asked ${demand} times per minute` : ''
+  if (covered) return `${name}: covered, ${blockCount} blocks on ${count(nodes, 'node')}${asked}`
+  const spans = missing.map(([start, end]) => `${start}-${end}`).join(', ')
+  if (spans === '')
+    return `${name}: every block is hosted, but with settings that do not fit together${asked}`
+  return `${name}: waiting for blocks ${spans} of ${blockCount}: nobody hosts them${asked}`
+}
+
+function count(number: number, one: string): string {
+  return `${number} ${number === 1 ? one : `${one}s`}`
+}
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`
+  return `${Math.round(seconds / 3_600)} h`
+}
