@@ -1,27 +1,50 @@
-import type { Connection, PeerId, PrivateKey, Stream } from '@libp2p/interface'
-import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import type { Libp2p } from 'libp2p'
+import type { Connection, PrivateKey, Stream } from '@libp2p/interface'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { systemClock } from '../common/index.ts'
+import { Connections, type Protocol, withPeer } from './connections.ts'
 import { RawControlStream } from './control-stream.ts'
-import { isLoopback } from './dial-gate.ts'
+import { dialScope } from './dial-gate.ts'
 import { NetError } from './errors.ts'
+import { Gate } from './gate.ts'
+import { follow, unfollow } from './gossip.ts'
 import { loadIdentity } from './identity.ts'
-import { HANDSHAKE_TIMEOUT_MS, MAX_DIAL_ADDRESSES, MAX_SESSION_STREAMS, startLibp2p } from './libp2p.ts'
+import { findProviders, provide } from './kademlia.ts'
+import { KnownAddresses } from './known-addresses.ts'
+import { createNode, type Libp2pNode, MAX_SESSION_STREAMS } from './libp2p.ts'
 import * as protocols from './protocols.ts'
 import { RawStream } from './raw-stream.ts'
-import type { ControlStream, DataSender, Handlers, Host, HostInit, HostLogger } from './types.ts'
-import type { Info } from './wire/types.ts'
+import { RequestLimits } from './request-limits.ts'
+import type { ControlStream, DataSender, Handlers, Host, HostInit, HostLogger, Judge } from './types.ts'
+import { WireError } from './wire/errors.ts'
+import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
+import type { Info, PeerAddress, SwarmAnswer, SwarmRequest } from './wire/types.ts'
 
 const MAX_INFO_STREAMS = 8
+const MAX_SWARM_STREAMS = 16
+/** Long enough that a broken loop does no harm, short enough that its owner need not wait for long once it is mended. */
+const FLOOD_CUT_MS = 5 * 60_000
 const SILENT: HostLogger = { debug() {}, info() {}, warn() {}, error() {} }
 
-type Protocol = keyof typeof protocols.MAX_UNSENT_BYTES
-type Answer = (raw: RawStream, handlers: Handlers) => void | Promise<void>
+interface Answer {
+  answer(raw: RawStream, handlers: Handlers): void | Promise<void>
+  /** Instead of `answer`, when the peer asks too often. Absent: it may. */
+  refuse?(raw: RawStream): void | Promise<void>
+  maxStreams: number
+}
 
-const ANSWERS: Readonly<Record<Protocol, { answer: Answer; maxStreams: number }>> = {
+const ANSWERS: Readonly<Partial<Record<Protocol, Answer>>> = {
   [protocols.CONTROL_PROTOCOL]: { answer: protocols.answerControl, maxStreams: MAX_SESSION_STREAMS },
   [protocols.DATA_PROTOCOL]: { answer: protocols.answerData, maxStreams: MAX_SESSION_STREAMS },
-  [protocols.INFO_PROTOCOL]: { answer: protocols.answerInfo, maxStreams: MAX_INFO_STREAMS }
+  [protocols.INFO_PROTOCOL]: {
+    answer: protocols.answerInfo,
+    refuse: protocols.refuseInfo,
+    maxStreams: MAX_INFO_STREAMS
+  },
+  [protocols.SWARM_PROTOCOL]: {
+    answer: protocols.answerSwarm,
+    refuse: protocols.refuseSwarm,
+    maxStreams: MAX_SWARM_STREAMS
+  }
 }
 
 /** See {@link Host}. Throws {@link NetError} IDENTITY. */
@@ -29,31 +52,59 @@ export function createHost(init: HostInit): Host {
   return new Libp2pHost(init)
 }
 
+/** Returns how to stop listening. */
+class Listeners<T> {
+  readonly #listeners = new Set<(value: T) => void>()
+
+  add(listener: (value: T) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  tell(value: T): void {
+    for (const listener of this.#listeners) listener(value)
+  }
+}
+
+interface Running {
+  libp2p: Libp2pNode
+  connections: Connections
+}
+
 class Libp2pHost implements Host {
   readonly peerId: string
+  readonly #init: HostInit
   readonly #key: PrivateKey
-  readonly #listen: string[]
-  readonly #mayDial: (address: string) => boolean
+  readonly #gate: Gate
+  readonly #requests: RequestLimits
   readonly #logger: HostLogger
-  readonly #disconnectListeners = new Set<(peer: string) => void>()
+  readonly #known = new KnownAddresses()
+  readonly #connected = new Listeners<string>()
+  readonly #disconnected = new Listeners<string>()
+  readonly #discovered = new Listeners<PeerAddress>()
+  /** Connected peers that have said who they are. */
+  readonly #identified = new Set<string>()
+  readonly #judges = new Map<string, Judge>()
   #handlers: Handlers | undefined
-  #libp2p: Libp2p | undefined
+  #node: Running | undefined
   #starting: Promise<void> | undefined
 
   constructor(init: HostInit) {
+    const clock = init.clock ?? systemClock
+    this.#init = init
     this.#key = loadIdentity(init.identity)
     this.peerId = peerIdFromPrivateKey(this.#key).toString()
-    this.#listen = init.listen
-    this.#mayDial = init.dialGate ?? isLoopback
+    this.#gate = new Gate(clock, init.dialGate ?? dialScope('loopback'), init.gate)
+    this.#requests = new RequestLimits(clock, (peer) => this.cut(peer, 'too many requests', FLOOD_CUT_MS))
     this.#logger = init.logger ?? SILENT
   }
 
   get addresses(): string[] {
-    return this.#libp2p?.getMultiaddrs().map(String) ?? []
+    return this.#node?.libp2p.getMultiaddrs().map(String) ?? []
   }
 
   get peers(): string[] {
-    return this.#libp2p?.getPeers().map(String) ?? []
+    return this.#node?.libp2p.getPeers().map(String) ?? []
   }
 
   start(): Promise<void> {
@@ -65,26 +116,56 @@ class Libp2pHost implements Host {
   }
 
   async #start(): Promise<void> {
-    const libp2p = await startLibp2p(this.#key, this.#listen, this.#mayDial)
-    for (const [protocol, { answer, maxStreams }] of Object.entries(ANSWERS)) {
+    const { listen, preSharedKey, kademlia, mdns, nat } = this.#init
+    const libp2p = await createNode({
+      privateKey: this.#key,
+      listen,
+      mayDial: (address) => this.#gate.mayDial(address),
+      gater: this.#gate.forLibp2p(),
+      preSharedKey,
+      kademlia,
+      mdns,
+      nat
+    })
+    this.#gate.watch(libp2p)
+    this.#listen(libp2p)
+    for (const [protocol, answer] of Object.entries(ANSWERS)) {
       const handler = (stream: Stream, connection: Connection) =>
         this.#answer(protocol as Protocol, answer, stream, connection)
       await libp2p.handle(protocol, handler, {
-        maxInboundStreams: maxStreams,
-        maxOutboundStreams: maxStreams
+        maxInboundStreams: answer.maxStreams,
+        maxOutboundStreams: answer.maxStreams,
+        runOnLimitedConnection: true
       })
     }
-    libp2p.addEventListener('peer:disconnect', (event) => {
-      for (const listener of this.#disconnectListeners) listener(event.detail.toString())
-    })
-    this.#libp2p = libp2p
+    await libp2p.start()
+    this.#node = { libp2p, connections: new Connections(libp2p, this.#gate) }
+    for (const [topic, judge] of this.#judges) follow(libp2p.services.gossip, topic, judge, this.#logger)
     this.#logger.info(`${this.peerId} listens on ${this.addresses.join(', ') || 'nothing'}`)
+  }
+
+  #listen(libp2p: Libp2pNode): void {
+    libp2p.addEventListener('peer:identify', ({ detail: { peerId, connection, listenAddrs } }) => {
+      const peer = peerId.toString()
+      this.#known.hear(peer, listenAddrs)
+      if (connection.status !== 'open' || this.#identified.has(peer)) return
+      this.#identified.add(peer)
+      this.#connected.tell(peer)
+    })
+    libp2p.addEventListener('peer:disconnect', ({ detail }) => {
+      this.#identified.delete(detail.toString())
+      this.#disconnected.tell(detail.toString())
+    })
+    libp2p.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+      if (multiaddrs.length === 0 || libp2p.getConnections(id).length > 0) return
+      this.#discovered.tell({ peer: id.toString(), addresses: multiaddrs.map(String) })
+    })
   }
 
   async stop(): Promise<void> {
     await this.#starting?.catch(() => {})
-    const libp2p = this.#libp2p
-    this.#libp2p = undefined
+    const libp2p = this.#node?.libp2p
+    this.#node = undefined
     this.#starting = undefined
     // Sessions end now: a graceful close would wait for every stream's other half.
     for (const connection of libp2p?.getConnections() ?? [])
@@ -96,13 +177,20 @@ class Libp2pHost implements Host {
     this.#handlers = handlers
   }
 
+  onConnect(listener: (peer: string) => void): () => void {
+    return this.#connected.add(listener)
+  }
+
   onDisconnect(listener: (peer: string) => void): () => void {
-    this.#disconnectListeners.add(listener)
-    return () => this.#disconnectListeners.delete(listener)
+    return this.#disconnected.add(listener)
+  }
+
+  onDiscovered(listener: (peer: PeerAddress) => void): () => void {
+    return this.#discovered.add(listener)
   }
 
   async connect(address: string, signal?: AbortSignal): Promise<string> {
-    const connection = await this.#dial(this.#dialable([address]), address, signal)
+    const connection = await this.#running().connections.dial([address], undefined, signal)
     return connection.remotePeer.toString()
   }
 
@@ -120,68 +208,97 @@ class Libp2pHost implements Host {
     ticket: Uint8Array,
     signal?: AbortSignal
   ): Promise<DataSender> {
-    return protocols.presentTicket(
-      await this.#open(protocols.DATA_PROTOCOL, peer, addresses, signal),
-      ticket,
-      signal
-    )
+    const raw = await this.#open(protocols.DATA_PROTOCOL, peer, addresses, signal)
+    return protocols.presentTicket(raw, ticket, signal)
   }
 
-  async #open(
-    protocol: Protocol,
+  async ask(
     peer: string,
     addresses: string[],
+    request: SwarmRequest,
     signal?: AbortSignal
-  ): Promise<RawStream> {
-    const id = parsePeer(peer)
-    const libp2p = this.#running()
-    const open = libp2p.getConnections(id).find((connection) => connection.status === 'open')
-    const connection = open ?? (await this.#dial(this.#dialable(addresses, peer), peer, signal))
+  ): Promise<SwarmAnswer> {
+    signal?.throwIfAborted()
     try {
-      const stream = await connection.newStream(protocol, { signal: withDeadline(signal) })
-      return new RawStream(stream, peer, protocols.MAX_UNSENT_BYTES[protocol])
-    } catch (cause) {
-      throw dialFailed(`${peer} did not open ${protocol}`, cause)
+      const raw = await this.#open(protocols.SWARM_PROTOCOL, peer, addresses, signal)
+      return await protocols.askSwarm(raw, request, signal)
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
     }
   }
 
-  async #dial(addresses: Multiaddr[], target: string, signal?: AbortSignal): Promise<Connection> {
-    try {
-      return await this.#running().dial(addresses, { signal: withDeadline(signal) })
-    } catch (cause) {
-      if (cause instanceof NetError) throw cause
-      throw dialFailed(`cannot reach ${target}`, cause)
+  async ping(peer: string, signal?: AbortSignal): Promise<number> {
+    if (this.#running().connections.to(peer).length === 0) {
+      throw new NetError('CLOSED', `${peer} is not connected`)
+    }
+    return protocols.ping(await this.#open(protocols.PING_PROTOCOL, peer, [], signal), signal)
+  }
+
+  async sign(bytes: Uint8Array): Promise<Uint8Array> {
+    return this.#key.sign(bytes)
+  }
+
+  subscribe(topic: string, judge: Judge): () => void {
+    if (this.#judges.has(topic)) throw new Error(`${topic} has a judge already`)
+    this.#judges.set(topic, judge)
+    const gossip = this.#node?.libp2p.services.gossip
+    if (gossip !== undefined) follow(gossip, topic, judge, this.#logger)
+    return () => {
+      if (this.#judges.get(topic) !== judge) return
+      this.#judges.delete(topic)
+      if (this.#node !== undefined) unfollow(this.#node.libp2p.services.gossip, topic)
     }
   }
 
-  /** Those that parse, are of the peer and that the gate lets through; the gate is asked again by libp2p. */
-  #dialable(addresses: string[], peer?: string): Multiaddr[] {
-    const denied: string[] = []
-    const parsed = addresses.slice(0, MAX_DIAL_ADDRESSES).flatMap((address) => {
-      try {
-        const whole = multiaddr(
-          peer === undefined || address.includes('/p2p/') ? address : `${address}/p2p/${peer}`
-        )
-        const answers = whole.getComponents().findLast(({ name }) => name === 'p2p')?.value
-        if (peer !== undefined && answers !== peer) return [] // libp2p would take whoever answers there
-        if (this.#mayDial(whole.toString())) return [whole]
-      } catch {
-        // Not an address of a kind that we know: what newer nodes have.
-      }
-      denied.push(address)
-      return []
-    })
-    if (parsed.length > 0) return parsed
-    const what = denied.length > 0 ? `may not dial ${denied.join(', ')}` : `know no address of ${peer}`
-    throw new NetError('DIAL_DENIED', `${what}: join its swarm, or pass an address that this node may dial`)
+  async publish(topic: string, message: Uint8Array): Promise<void> {
+    if (message.byteLength > MAX_GOSSIP_BYTES) {
+      throw new WireError(
+        'TOO_LARGE',
+        `a message of ${message.byteLength} bytes: at most ${MAX_GOSSIP_BYTES}`
+      )
+    }
+    await this.#running().libp2p.services.gossip.publish(topic, message)
   }
 
-  #running(): Libp2p {
-    if (this.#libp2p === undefined) throw new NetError('STOPPED', 'the host is not running: call start first')
-    return this.#libp2p
+  async provide(model: string, signal?: AbortSignal): Promise<void> {
+    const { kademlia } = this.#running().libp2p.services
+    if (kademlia !== undefined) await provide(kademlia, model, { signal })
   }
 
-  #answer(protocol: Protocol, answer: Answer, stream: Stream, connection: Connection): void {
+  async *findProviders(model: string, signal?: AbortSignal): AsyncGenerator<PeerAddress> {
+    const { kademlia } = this.#running().libp2p.services
+    if (kademlia === undefined) return
+    for await (const found of findProviders(kademlia, model, { signal })) {
+      if (found.peer !== this.peerId) yield found
+    }
+  }
+
+  cut(peer: string, reason: string, ms: number): void {
+    this.#logger.warn(`no connections with ${peer} for ${Math.ceil(ms / 1000)} s: ${reason}`)
+    this.#gate.cut(peer, ms)
+    for (const connection of this.#node?.connections.to(peer) ?? [])
+      connection.abort(new NetError('REFUSED', reason))
+  }
+
+  addressesOf(peer: string): string[] {
+    const dialled = (this.#node?.connections.to(peer) ?? []).filter(
+      ({ direction }) => direction === 'outbound'
+    )
+    const all = [...dialled.map(({ remoteAddr }) => remoteAddr.toString()), ...this.#known.of(peer)]
+    return [...new Set(all.map((address) => withPeer(address, peer)))]
+  }
+
+  #open(protocol: Protocol, peer: string, addresses: string[], signal?: AbortSignal): Promise<RawStream> {
+    return this.#running().connections.open(protocol, peer, addresses, signal)
+  }
+
+  #running(): Running {
+    if (this.#node === undefined) throw new NetError('STOPPED', 'the host is not running: call start first')
+    return this.#node
+  }
+
+  #answer(protocol: Protocol, { answer, refuse }: Answer, stream: Stream, connection: Connection): void {
     const raw = new RawStream(stream, connection.remotePeer.toString(), protocols.MAX_UNSENT_BYTES[protocol])
     void raw.closed.then((error) => {
       if (error !== undefined) this.#logger.debug(`${protocol} from ${raw.peer}: ${error.message}`)
@@ -189,30 +306,10 @@ class Libp2pHost implements Host {
     const fail = (error: unknown) => raw.abort(error instanceof Error ? error : new Error(String(error)))
     try {
       if (this.#handlers === undefined) throw new NetError('REFUSED', 'this node serves nobody')
-      Promise.resolve(answer(raw, this.#handlers)).catch(fail)
+      const isRefused = refuse !== undefined && !this.#requests.admits(raw.peer)
+      Promise.resolve(isRefused ? refuse(raw) : answer(raw, this.#handlers)).catch(fail)
     } catch (error) {
       fail(error)
     }
   }
-}
-
-function withDeadline(signal: AbortSignal | undefined): AbortSignal {
-  const deadline = AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS)
-  return signal === undefined ? deadline : AbortSignal.any([signal, deadline])
-}
-
-function parsePeer(peer: string): PeerId {
-  try {
-    return peerIdFromString(peer)
-  } catch (cause) {
-    throw new NetError('DIAL_FAILED', `${peer} is not a peer id`, { cause })
-  }
-}
-
-function dialFailed(message: string, cause: unknown): NetError {
-  return new NetError(
-    'DIAL_FAILED',
-    `${message}: ${cause instanceof Error ? cause.message : String(cause)}`,
-    { cause }
-  )
 }

@@ -14,6 +14,7 @@ import {
 import { dirname } from 'node:path'
 import { privateKeyFromProtobuf, privateKeyFromRaw, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { NetError } from './errors.ts'
 import type { HostIdentity } from './types.ts'
 
@@ -28,6 +29,16 @@ export function loadIdentity(identity: HostIdentity): PrivateKey {
   if ('ephemeral' in identity) return generate()
   if ('privateKey' in identity) return parse(identity.privateKey, 'the private key given')
   return read(identity.keyPath) ?? createFile(identity.keyPath)
+}
+
+/** Whether the peer signed these bytes; false also for a peer id that holds no Ed25519 key. */
+export async function verify(peer: string, bytes: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  try {
+    const id = peerIdFromString(peer)
+    return id.type === 'Ed25519' && (await id.publicKey.verify(bytes, signature))
+  } catch {
+    return false
+  }
 }
 
 function generate(): PrivateKey {

@@ -1,5 +1,5 @@
 /**
- * Connections between nodes: a libp2p host, and three protocols on it. Messages are checked when they come
+ * Connections between nodes: a libp2p host, and Shoal's protocols on it. Messages are checked when they come
  * in; everything handed out is plain typed data.
  *
  * @example
@@ -14,8 +14,10 @@
  *
  * @packageDocumentation
  */
+export { type DialScope, dialScope } from './dial-gate.ts'
 export { NetError, type NetErrorCode } from './errors.ts'
 export { createHost } from './host.ts'
+export { verify } from './identity.ts'
 export type {
   ControlStream,
   DataReceiver,
@@ -27,6 +29,8 @@ export type {
   HostLogger,
   Judge,
   Listener,
+  NatOptions,
+  PeerLists,
   SessionHost,
   SwarmHost,
   Verdict

@@ -1,13 +1,12 @@
 // How Shoal sets up libp2p: what it speaks, and every bound.
-import { identify } from '@libp2p/identify'
-import type { PrivateKey } from '@libp2p/interface'
+import type { ConnectionGater, PrivateKey } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
-import { ping } from '@libp2p/ping'
-import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
-import { createLibp2p, type Libp2p } from 'libp2p'
-import { tunedMuxer, tunedTransport } from './latency.ts'
+import { createLibp2p, type Libp2p, type Libp2pOptions } from 'libp2p'
+import { tunedMuxer } from './latency.ts'
 import { noiseCrypto } from './noise-crypto.ts'
+import { type ServiceInit, type Services, services } from './services.ts'
+import { natListen, transports } from './transports.ts'
 
 /** Connections at once: some 64 KB of buffers each. */
 const MAX_CONNECTIONS = 256
@@ -29,16 +28,27 @@ const PING_TIMEOUT_MS = 15_000
 const STREAM_WINDOW_BYTES = 8 * 1024 * 1024
 /** Shoal's streams may be silent for as long as a person thinks; pings notice dead connections. */
 const NO_TIMEOUT_MS = 2 ** 31 - 1
+const PRE_SHARED_KEY_BYTES = 32
 
-export function startLibp2p(
-  privateKey: PrivateKey,
-  listen: string[],
+export type Libp2pNode = Libp2p<Services>
+
+export interface Libp2pSetup extends ServiceInit {
+  privateKey: PrivateKey
+  listen: string[]
   mayDial: (address: string) => boolean
-): Promise<Libp2p> {
-  return createLibp2p({
+  gater?: ConnectionGater
+  preSharedKey?: Uint8Array | undefined
+}
+
+/** Not started yet. */
+export async function createNode(setup: Libp2pSetup): Promise<Libp2pNode> {
+  const { privateKey, listen, mayDial, gater, preSharedKey, nat } = setup
+  return createLibp2p<Services>({
+    start: false,
     privateKey,
-    addresses: { listen },
-    transports: [tunedTransport(tcp())],
+    addresses: { listen: [...listen, ...natListen(nat)] },
+    ...(preSharedKey === undefined ? {} : await protector(preSharedKey)),
+    transports: await transports(listen, preSharedKey !== undefined, nat),
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
       tunedMuxer(
@@ -55,8 +65,8 @@ export function startLibp2p(
         })
       )
     ],
-    services: { identify: identify(), ping: ping() },
-    connectionGater: { denyDialMultiaddr: (address) => !mayDial(address.toString()) },
+    services: await services(listen, mayDial, setup),
+    connectionGater: gater ?? { denyDialMultiaddr: (address) => !mayDial(address.toString()) },
     connectionManager: {
       maxConnections: MAX_CONNECTIONS,
       inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND,
@@ -69,4 +79,24 @@ export function startLibp2p(
     },
     connectionMonitor: { pingInterval: PING_INTERVAL_MS, pingTimeout: { minTimeout: PING_TIMEOUT_MS } }
   })
+}
+
+/** What a peer that speaks none of Shoal's protocols has. */
+export async function startLibp2p(
+  privateKey: PrivateKey,
+  listen: string[],
+  mayDial: (address: string) => boolean
+): Promise<Libp2pNode> {
+  const libp2p = await createNode({ privateKey, listen, mayDial })
+  await libp2p.start()
+  return libp2p
+}
+
+async function protector(key: Uint8Array): Promise<Pick<Libp2pOptions, 'connectionProtector'>> {
+  if (key.byteLength !== PRE_SHARED_KEY_BYTES) {
+    throw new RangeError(`a pre-shared key of ${key.byteLength} bytes: must be ${PRE_SHARED_KEY_BYTES}`)
+  }
+  const { preSharedKey } = await import('@libp2p/pnet')
+  const file = `/key/swarm/psk/1.0.0/\n/base16/\n${Buffer.from(key).toString('hex')}`
+  return { connectionProtector: preSharedKey({ psk: Buffer.from(file) }) }
 }

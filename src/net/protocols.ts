@@ -1,4 +1,4 @@
-// The three protocols' opening moves, on raw streams. docs/PROTOCOL.md has the rules.
+// The protocols' opening moves, on raw streams. docs/PROTOCOL.md has the rules.
 import type { Uint8ArrayList } from 'uint8arraylist'
 import { RawControlStream } from './control-stream.ts'
 import { RawDataReceiver, RawDataSender } from './data-stream.ts'
@@ -7,26 +7,49 @@ import type { RawStream } from './raw-stream.ts'
 import type { DataSender, Handlers } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MessageDecoder, withLength } from './wire/length-prefix.ts'
-import { MAX_FRAME_BYTES, MAX_INT32, MAX_MESSAGE_BYTES, MAX_ROWS, TICKET_BYTES } from './wire/limits.ts'
-import { checkInfoRequest, decodeInfo, encodeInfo, encodeInfoRequest } from './wire/messages.ts'
-import type { Accepted, Info } from './wire/types.ts'
+import {
+  MAX_DIRECTORY_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_INT32,
+  MAX_MESSAGE_BYTES,
+  MAX_ROWS,
+  TICKET_BYTES
+} from './wire/limits.ts'
+import {
+  checkInfoRequest,
+  decodeInfo,
+  encodeInfo,
+  encodeInfoRequest,
+  swarmAnswers,
+  swarmRequests
+} from './wire/messages.ts'
+import type { Accepted, Info, SwarmAnswer, SwarmRequest } from './wire/types.ts'
 
 export const CONTROL_PROTOCOL = '/shoal/session/1'
 export const DATA_PROTOCOL = '/shoal/data/1'
 export const INFO_PROTOCOL = '/shoal/info/1'
+export const SWARM_PROTOCOL = '/shoal/swarm/1'
+/** libp2p's own. */
+export const PING_PROTOCOL = '/ipfs/ping/1.0.0'
+
+/** A request for info has no fields yet. */
+const MAX_REQUEST_BYTES = 1_024
 
 /** Bytes kept for a peer that does not read, before the stream is reset. */
 export const MAX_UNSENT_BYTES = {
   [CONTROL_PROTOCOL]: 4 * MAX_MESSAGE_BYTES,
   // One frame waits for the window; a second one for callers that do not await the first.
   [DATA_PROTOCOL]: 2 * MAX_FRAME_BYTES,
-  [INFO_PROTOCOL]: 2 * MAX_MESSAGE_BYTES
+  [INFO_PROTOCOL]: 2 * MAX_MESSAGE_BYTES,
+  [SWARM_PROTOCOL]: 2 * MAX_DIRECTORY_BYTES,
+  [PING_PROTOCOL]: MAX_REQUEST_BYTES
 }
 
 /** One round trip and a look into a map; the rest is for slow lines, and for an `open` that is still under way. */
 const HANDSHAKE_TIMEOUT_MS = 10_000
-/** A request has no fields yet. */
-const MAX_REQUEST_BYTES = 1_024
+/** For an answer of up to 4 MiB on a slow line. */
+const ANSWER_TIMEOUT_MS = 30_000
+const PING_BYTES = 32
 const DATA_VERSION = 1
 const ACCEPTED = 1
 /** The byte above, u32 epoch, u32 length, u32 most rows. */
@@ -39,10 +62,11 @@ const ACCEPT_BYTES = 13
 function receive<T>(
   raw: RawStream,
   take: (chunk: Uint8Array | Uint8ArrayList) => T | undefined,
-  signal?: AbortSignal
+  signal?: AbortSignal,
+  timeoutMs = HANDSHAKE_TIMEOUT_MS
 ): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>()
-  const deadline = AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS)
+  const deadline = AbortSignal.timeout(timeoutMs)
   const either = signal === undefined ? deadline : AbortSignal.any([signal, deadline])
   const cancel = () =>
     raw.abort(new NetError('DIAL_FAILED', `${raw.peer} did not answer in time, or we gave up`))
@@ -177,4 +201,57 @@ export async function askInfo(raw: RawStream, signal?: AbortSignal): Promise<Inf
   const info = decodeInfo(await receive(raw, takeMessage(MAX_MESSAGE_BYTES), signal))
   void raw.close()
   return info
+}
+
+/** Instead of an answer, to a peer that asks too often. */
+export function refuseInfo(raw: RawStream): void {
+  raw.abort(new NetError('REFUSED', `${raw.peer} asks too often`))
+}
+
+export async function answerSwarm(raw: RawStream, handlers: Handlers): Promise<void> {
+  const request = swarmRequests.decode(await receive(raw, takeMessage(MAX_MESSAGE_BYTES)))
+  const answer = await handlers.ask?.(raw.peer, request)
+  await reply(raw, answer ?? { type: 'refused', code: 'unsupported', message: 'not a member of a swarm' })
+}
+
+export function refuseSwarm(raw: RawStream): Promise<void> {
+  return reply(raw, { type: 'refused', code: 'busy', message: 'too many requests: ask later' })
+}
+
+async function reply(raw: RawStream, answer: SwarmAnswer): Promise<void> {
+  if (!raw.write(withLength(swarmAnswers.encode(answer)))) {
+    const late = () => raw.abort(new NetError('CLOSED', `${raw.peer} does not read its answer`))
+    const deadline = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
+    deadline.addEventListener('abort', late)
+    await raw.drained().finally(() => deadline.removeEventListener('abort', late))
+  }
+  await raw.close()
+}
+
+export async function askSwarm(
+  raw: RawStream,
+  request: SwarmRequest,
+  signal?: AbortSignal
+): Promise<SwarmAnswer> {
+  raw.write(withLength(swarmRequests.encode(request)))
+  const bytes = await receive(raw, takeMessage(MAX_DIRECTORY_BYTES), signal, ANSWER_TIMEOUT_MS)
+  const answer = swarmAnswers.decode(bytes)
+  void raw.close()
+  return answer
+}
+
+/** Milliseconds. */
+export async function ping(raw: RawStream, signal?: AbortSignal): Promise<number> {
+  const sent = crypto.getRandomValues(new Uint8Array(PING_BYTES))
+  const start = performance.now()
+  raw.write(sent)
+  const received = await receive(
+    raw,
+    takeExactly(PING_BYTES, () => {}),
+    signal
+  )
+  const elapsed = performance.now() - start
+  void raw.close()
+  if (Buffer.compare(sent, received) === 0) return elapsed
+  throw new WireError('MALFORMED', 'not the bytes that the ping had', 'ping')
 }

@@ -1,4 +1,4 @@
-import type { Startable } from '../common/index.ts'
+import type { Clock, Startable } from '../common/index.ts'
 import type {
   Accepted,
   ControlMessage,
@@ -157,11 +157,43 @@ export interface HostLogger {
   error(message: string): void
 }
 
+/** Peer ids to have connections with, both ways. */
+export interface PeerLists {
+  /** Only these, where given; relays included. */
+  allow?: ReadonlySet<string>
+  block?: ReadonlySet<string>
+}
+
+/** Ways through routers. All off by default. Given at all: WebSockets, and connections through others' relays. */
+export interface NatOptions {
+  /** Serve others as a relay, within quotas. */
+  relay?: boolean
+  /** Be reached through relays: one is looked for among the connected peers. */
+  useRelays?: boolean
+  /** Direct connections between nodes that only a relay can reach; and listening on /udp/../webrtc-direct. */
+  webrtc?: boolean
+  /** Ask the router to open a port. */
+  upnp?: boolean
+  /** DCUtR: dial each other at the same time, told by a relayed connection. */
+  holePunch?: boolean
+  /** Ask others whether they can dial this node, and answer them. */
+  autonat?: boolean
+}
+
 export interface HostInit {
   identity: HostIdentity
   /** Multiaddrs, such as /ip4/127.0.0.1/tcp/0. Empty: does not listen. */
   listen: string[]
   /** Asked before every dial, also of addresses that peers name. By default loopback addresses only. */
   dialGate?: (address: string) => boolean
+  gate?: PeerLists
+  /** 32 bytes. Only who has the same completes a handshake; WebRTC Direct, which knows none, is off then. */
+  preSharedKey?: Uint8Array
+  /** Take part in Kademlia; answer others if this node listens. */
+  kademlia?: boolean
+  /** Look for peers on the local network, and be found there. */
+  mdns?: boolean
+  nat?: NatOptions
   logger?: HostLogger
+  clock?: Clock
 }

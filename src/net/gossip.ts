@@ -1,0 +1,119 @@
+// Gossip: gossipsub as Shoal uses it. Messages are signed inside, by their authors, so gossipsub signs nothing.
+import { createHash } from 'node:crypto'
+import {
+  type GossipSub,
+  type GossipSubComponents,
+  gossipsub,
+  type TopicValidatorFn,
+  TopicValidatorResult
+} from '@libp2p/gossipsub'
+import { createTopicScoreParams, type PeerScoreParams } from '@libp2p/gossipsub/score'
+import { isLocal } from './dial-gate.ts'
+import type { HostLogger, Judge, Verdict } from './types.ts'
+import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
+
+/** One RPC may carry many messages, and the ids of more. The stream is lost beyond it. */
+const MAX_RPC_BYTES = 64 * MAX_GOSSIP_BYTES
+/** Nodes behind one router are no attack, as many as the gate lets in from one subnet. */
+const PEERS_PER_IP = 32
+/** What a peer's score is remembered for after it left, so that coming back does not clear it. */
+const RETAIN_SCORE_MS = 10 * 60_000
+
+/**
+ * Invalid messages count by their square. One is an accident (-20); after three nothing is passed on to the peer;
+ * after four it is not listened to. Half forgotten after some two minutes, so that a mended node is welcome again.
+ * Being silent is no fault: a topic has a message now and then. Time spent in good standing buys little.
+ */
+const TOPIC_SCORE = createTopicScoreParams({
+  topicWeight: 1,
+  timeInMeshWeight: 0.01,
+  timeInMeshQuantum: 1_000,
+  timeInMeshCap: 1_000,
+  firstMessageDeliveriesWeight: 0,
+  meshMessageDeliveriesWeight: 0,
+  meshFailurePenaltyWeight: 0,
+  invalidMessageDeliveriesWeight: -20,
+  invalidMessageDeliveriesDecay: 0.995 // per second
+})
+const SCORE_THRESHOLDS = {
+  gossipThreshold: -100,
+  publishThreshold: -150,
+  graylistThreshold: -300,
+  acceptPXThreshold: 1_000,
+  opportunisticGraftThreshold: 1
+}
+
+const RESULTS: Readonly<Record<Verdict, TopicValidatorResult>> = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject
+}
+
+/** Home networks and test swarms have many nodes on one address. */
+class LocalAddresses extends Set<string> {
+  override has(ip: string): boolean {
+    return isLocal(ip)
+  }
+}
+
+/** Topics that nobody here follows are not passed on, and not kept. */
+class Validators extends Map<string, TopicValidatorFn> {
+  override get(topic: string): TopicValidatorFn {
+    return super.get(topic) ?? (() => TopicValidatorResult.Ignore)
+  }
+}
+
+export function gossip(): (components: GossipSubComponents) => GossipSub {
+  return (components) => {
+    const pubsub = gossipsub({
+      globalSignaturePolicy: 'StrictNoSign',
+      // With the topic: an author says the same on the topic of each of its models.
+      msgIdFn: ({ topic, data }) => createHash('sha256').update(topic).update('\0').update(data).digest(),
+      ignoreDuplicatePublishError: true,
+      allowPublishToZeroTopicPeers: true,
+      floodPublish: true,
+      fallbackToFloodsub: false,
+      runOnLimitedConnection: true, // a relayed connection may be all that a node has
+      maxInboundDataLength: MAX_RPC_BYTES,
+      maxOutboundBufferSize: 4 * MAX_RPC_BYTES,
+      scoreParams: {
+        IPColocationFactorThreshold: PEERS_PER_IP,
+        IPColocationFactorWhitelist: new LocalAddresses(),
+        retainScore: RETAIN_SCORE_MS
+      },
+      scoreThresholds: SCORE_THRESHOLDS
+    })(components)
+    pubsub.topicValidators = new Validators()
+    return pubsub
+  }
+}
+
+/** The part of gossipsub 17 that its interface leaves out; when an upgrade moves it, a test fails. */
+interface Scored {
+  score: { params: PeerScoreParams; score(peer: string): number }
+}
+
+/** Below {@link SCORE_THRESHOLDS}.graylistThreshold a peer's messages are not looked at. */
+export function isGraylisted(pubsub: GossipSub, peer: string): boolean {
+  return (pubsub as unknown as Scored).score.score(peer) < SCORE_THRESHOLDS.graylistThreshold
+}
+
+/** Own messages are not judged. */
+export function follow(pubsub: GossipSub, topic: string, judge: Judge, logger: HostLogger): void {
+  ;(pubsub as unknown as Scored).score.params.topics[topic] = TOPIC_SCORE
+  pubsub.topicValidators.set(topic, async (from, { data }) => {
+    if (data.byteLength > MAX_GOSSIP_BYTES) return TopicValidatorResult.Reject
+    try {
+      return RESULTS[await judge(data, from.toString())]
+    } catch (error) {
+      logger.error(`judging a message on ${topic}: ${(error as Error).message}`)
+      return TopicValidatorResult.Ignore
+    }
+  })
+  pubsub.subscribe(topic)
+}
+
+export function unfollow(pubsub: GossipSub, topic: string): void {
+  pubsub.unsubscribe(topic)
+  pubsub.topicValidators.delete(topic)
+}

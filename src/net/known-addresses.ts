@@ -1,0 +1,24 @@
+// Where peers can be reached, as far as connections and the peers themselves have said.
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { MAX_ADDRESSES } from './wire/limits.ts'
+
+/** The least recently heard of are forgotten beyond this: some 2 MB. */
+const MAX_PEERS = 1_024
+
+export class KnownAddresses {
+  /** What peers said themselves. In order of hearing, the latest last. */
+  readonly #said = new Map<string, string[]>()
+
+  hear(peer: string, addresses: Multiaddr[]): void {
+    this.#said.delete(peer)
+    this.#said.set(peer, addresses.slice(0, MAX_ADDRESSES).map(String))
+    if (this.#said.size > MAX_PEERS) this.#said.delete(this.#said.keys().next().value as string)
+  }
+
+  /** Direct ones first. */
+  of(peer: string): string[] {
+    const said = this.#said.get(peer) ?? []
+    const isRelayed = (address: string) => Number(address.includes('/p2p-circuit'))
+    return said.toSorted((a, b) => isRelayed(a) - isRelayed(b))
+  }
+}
