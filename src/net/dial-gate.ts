@@ -33,8 +33,7 @@ function family(ip: string): 'ipv4' | 'ipv6' {
   return isIP(ip) === 6 ? 'ipv6' : 'ipv4'
 }
 
-/** This machine's own addresses. */
-export const isLoopback = addresses(LOOPBACK)
+const isLoopback = addresses(LOOPBACK)
 /** Addresses of this machine or a private network. */
 export const isLocal = addresses([...LOOPBACK, ...PRIVATE])
 

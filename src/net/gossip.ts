@@ -8,7 +8,9 @@ import {
   TopicValidatorResult
 } from '@libp2p/gossipsub'
 import { createTopicScoreParams, type PeerScoreParams } from '@libp2p/gossipsub/score'
+import type { Clock } from '../common/index.ts'
 import { isLocal } from './dial-gate.ts'
+import { TokenBuckets } from './token-buckets.ts'
 import type { HostLogger, Judge, Verdict } from './types.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
 
@@ -18,6 +20,11 @@ const MAX_RPC_BYTES = 64 * MAX_GOSSIP_BYTES
 const PEERS_PER_IP = 32
 /** What a peer's score is remembered for after it left, so that coming back does not clear it. */
 const RETAIN_SCORE_MS = 10 * 60_000
+
+/**
+ * New messages by way of one neighbour: fifty topics as busy as they get. Judging one takes some 0.2 ms (a signature).
+ */
+const ARRIVALS = { burst: 2_048, perSecond: 256 }
 
 /**
  * Invalid messages count by their square. One is an accident (-20); after three nothing is passed on to the peer;
@@ -63,6 +70,7 @@ class Validators extends Map<string, TopicValidatorFn> {
   }
 }
 
+/** The service. */
 export function gossip(): (components: GossipSubComponents) => GossipSub {
   return (components) => {
     const pubsub = gossipsub({
@@ -90,30 +98,60 @@ export function gossip(): (components: GossipSubComponents) => GossipSub {
 
 /** The part of gossipsub 17 that its interface leaves out; when an upgrade moves it, a test fails. */
 interface Scored {
-  score: { params: PeerScoreParams; score(peer: string): number }
+  score: { params: PeerScoreParams }
 }
 
-/** Below {@link SCORE_THRESHOLDS}.graylistThreshold a peer's messages are not looked at. */
-export function isGraylisted(pubsub: GossipSub, peer: string): boolean {
-  return (pubsub as unknown as Scored).score.score(peer) < SCORE_THRESHOLDS.graylistThreshold
-}
+/** What this node follows, whether it runs or not. */
+export class Gossip {
+  readonly #logger: HostLogger
+  readonly #arrivals: TokenBuckets
+  readonly #judges = new Map<string, Judge>()
+  #pubsub: GossipSub | undefined
 
-/** Own messages are not judged. */
-export function follow(pubsub: GossipSub, topic: string, judge: Judge, logger: HostLogger): void {
-  ;(pubsub as unknown as Scored).score.params.topics[topic] = TOPIC_SCORE
-  pubsub.topicValidators.set(topic, async (from, { data }) => {
-    if (data.byteLength > MAX_GOSSIP_BYTES) return TopicValidatorResult.Reject
-    try {
-      return RESULTS[await judge(data, from.toString())]
-    } catch (error) {
-      logger.error(`judging a message on ${topic}: ${(error as Error).message}`)
-      return TopicValidatorResult.Ignore
+  constructor(clock: Clock, logger: HostLogger) {
+    this.#logger = logger
+    this.#arrivals = new TokenBuckets(clock, ARRIVALS)
+  }
+
+  start(pubsub: GossipSub): void {
+    this.#pubsub = pubsub
+    for (const topic of this.#judges.keys()) this.#follow(topic)
+  }
+
+  stop(): void {
+    this.#pubsub = undefined
+  }
+
+  /** Own messages are not judged. */
+  subscribe(topic: string, judge: Judge): () => void {
+    if (this.#judges.has(topic)) throw new Error(`${topic} has a judge already`)
+    this.#judges.set(topic, judge)
+    this.#follow(topic)
+    return () => {
+      if (this.#judges.get(topic) !== judge) return
+      this.#judges.delete(topic)
+      this.#pubsub?.unsubscribe(topic)
+      this.#pubsub?.topicValidators.delete(topic)
     }
-  })
-  pubsub.subscribe(topic)
-}
+  }
 
-export function unfollow(pubsub: GossipSub, topic: string): void {
-  pubsub.unsubscribe(topic)
-  pubsub.topicValidators.delete(topic)
+  #follow(topic: string): void {
+    if (this.#pubsub === undefined) return
+    ;(this.#pubsub as unknown as Scored).score.params.topics[topic] = TOPIC_SCORE
+    this.#pubsub.topicValidators.set(topic, async (from, { data }) => {
+      return RESULTS[await this.#judge(topic, data, from.toString())]
+    })
+    this.#pubsub.subscribe(topic)
+  }
+
+  async #judge(topic: string, message: Uint8Array, from: string): Promise<Verdict> {
+    if (message.byteLength > MAX_GOSSIP_BYTES) return 'reject'
+    if (!this.#arrivals.take(from)) return 'ignore'
+    try {
+      return (await this.#judges.get(topic)?.(message, from)) ?? 'ignore'
+    } catch (error) {
+      this.#logger.error(`judging a message on ${topic}: ${(error as Error).message}`)
+      return 'ignore'
+    }
+  }
 }

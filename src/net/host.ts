@@ -6,7 +6,7 @@ import { RawControlStream } from './control-stream.ts'
 import { dialScope } from './dial-gate.ts'
 import { NetError } from './errors.ts'
 import { Gate } from './gate.ts'
-import { follow, unfollow } from './gossip.ts'
+import { Gossip } from './gossip.ts'
 import { loadIdentity } from './identity.ts'
 import { findProviders, provide } from './kademlia.ts'
 import { KnownAddresses } from './known-addresses.ts'
@@ -84,7 +84,7 @@ class Libp2pHost implements Host {
   readonly #discovered = new Listeners<PeerAddress>()
   /** Connected peers that have said who they are. */
   readonly #identified = new Set<string>()
-  readonly #judges = new Map<string, Judge>()
+  readonly #gossip: Gossip
   #handlers: Handlers | undefined
   #node: Running | undefined
   #starting: Promise<void> | undefined
@@ -97,6 +97,7 @@ class Libp2pHost implements Host {
     this.#gate = new Gate(clock, init.dialGate ?? dialScope('loopback'), init.gate)
     this.#requests = new RequestLimits(clock, (peer) => this.cut(peer, 'too many requests', FLOOD_CUT_MS))
     this.#logger = init.logger ?? SILENT
+    this.#gossip = new Gossip(clock, this.#logger)
   }
 
   get addresses(): string[] {
@@ -140,7 +141,7 @@ class Libp2pHost implements Host {
     }
     await libp2p.start()
     this.#node = { libp2p, connections: new Connections(libp2p, this.#gate) }
-    for (const [topic, judge] of this.#judges) follow(libp2p.services.gossip, topic, judge, this.#logger)
+    this.#gossip.start(libp2p.services.gossip)
     this.#logger.info(`${this.peerId} listens on ${this.addresses.join(', ') || 'nothing'}`)
   }
 
@@ -167,6 +168,7 @@ class Libp2pHost implements Host {
     const libp2p = this.#node?.libp2p
     this.#node = undefined
     this.#starting = undefined
+    this.#gossip.stop()
     // Sessions end now: a graceful close would wait for every stream's other half.
     for (const connection of libp2p?.getConnections() ?? [])
       connection.abort(new NetError('STOPPED', 'this node is stopping'))
@@ -240,15 +242,7 @@ class Libp2pHost implements Host {
   }
 
   subscribe(topic: string, judge: Judge): () => void {
-    if (this.#judges.has(topic)) throw new Error(`${topic} has a judge already`)
-    this.#judges.set(topic, judge)
-    const gossip = this.#node?.libp2p.services.gossip
-    if (gossip !== undefined) follow(gossip, topic, judge, this.#logger)
-    return () => {
-      if (this.#judges.get(topic) !== judge) return
-      this.#judges.delete(topic)
-      if (this.#node !== undefined) unfollow(this.#node.libp2p.services.gossip, topic)
-    }
+    return this.#gossip.subscribe(topic, judge)
   }
 
   async publish(topic: string, message: Uint8Array): Promise<void> {
