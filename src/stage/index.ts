@@ -8,6 +8,7 @@
  * host.serve({ info, control: (stream) => stages.control(stream), data: (t, s) => stages.data(t, s) })
  * ```
  */
+export { measureSpeed } from './benchmark.ts'
 export { Outlet } from './outlet.ts'
 export { ReplayLog } from './replay-log.ts'
 export { StageServer, type StageServerComponents } from './server.ts'
