@@ -14,6 +14,7 @@ import { createNode, type Libp2pNode, MAX_SESSION_STREAMS } from './libp2p.ts'
 import * as protocols from './protocols.ts'
 import { RawStream } from './raw-stream.ts'
 import { RequestLimits } from './request-limits.ts'
+import * as requests from './requests.ts'
 import type { ControlStream, DataSender, Handlers, Host, HostInit, HostLogger, Judge } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
@@ -26,9 +27,9 @@ const FLOOD_CUT_MS = 5 * 60_000
 const SILENT: HostLogger = { debug() {}, info() {}, warn() {}, error() {} }
 
 interface Answer {
-  answer(raw: RawStream, handlers: Handlers): void | Promise<void>
+  answer(raw: RawStream, handlers: Handlers, unread: requests.Unread): void | Promise<void>
   /** Instead of `answer`, when the peer asks too often. Absent: it may. */
-  refuse?(raw: RawStream): void | Promise<void>
+  refuse?(raw: RawStream, unread: requests.Unread): void | Promise<void>
   maxStreams: number
 }
 
@@ -36,13 +37,13 @@ const ANSWERS: Readonly<Partial<Record<Protocol, Answer>>> = {
   [protocols.CONTROL_PROTOCOL]: { answer: protocols.answerControl, maxStreams: MAX_SESSION_STREAMS },
   [protocols.DATA_PROTOCOL]: { answer: protocols.answerData, maxStreams: MAX_SESSION_STREAMS },
   [protocols.INFO_PROTOCOL]: {
-    answer: protocols.answerInfo,
-    refuse: protocols.refuseInfo,
+    answer: requests.answerInfo,
+    refuse: requests.refuseInfo,
     maxStreams: MAX_INFO_STREAMS
   },
   [protocols.SWARM_PROTOCOL]: {
-    answer: protocols.answerSwarm,
-    refuse: protocols.refuseSwarm,
+    answer: requests.answerSwarm,
+    refuse: requests.refuseSwarm,
     maxStreams: MAX_SWARM_STREAMS
   }
 }
@@ -77,6 +78,7 @@ class Libp2pHost implements Host {
   readonly #key: PrivateKey
   readonly #gate: Gate
   readonly #requests: RequestLimits
+  readonly #unread = new requests.Unread()
   readonly #logger: HostLogger
   readonly #known = new KnownAddresses()
   readonly #connected = new Listeners<string>()
@@ -197,7 +199,7 @@ class Libp2pHost implements Host {
   }
 
   async info(peer: string, addresses: string[], signal?: AbortSignal): Promise<Info> {
-    return protocols.askInfo(await this.#open(protocols.INFO_PROTOCOL, peer, addresses, signal), signal)
+    return requests.askInfo(await this.#open(protocols.INFO_PROTOCOL, peer, addresses, signal), signal)
   }
 
   async openControl(peer: string, addresses: string[], signal?: AbortSignal): Promise<ControlStream> {
@@ -223,7 +225,7 @@ class Libp2pHost implements Host {
     signal?.throwIfAborted()
     try {
       const raw = await this.#open(protocols.SWARM_PROTOCOL, peer, addresses, signal)
-      return await protocols.askSwarm(raw, request, signal)
+      return await requests.askSwarm(raw, request, signal)
     } catch (error) {
       signal?.throwIfAborted()
       throw error
@@ -234,7 +236,7 @@ class Libp2pHost implements Host {
     if (this.#running().connections.to(peer).length === 0) {
       throw new NetError('CLOSED', `${peer} is not connected`)
     }
-    return protocols.ping(await this.#open(protocols.PING_PROTOCOL, peer, [], signal), signal)
+    return requests.ping(await this.#open(protocols.PING_PROTOCOL, peer, [], signal), signal)
   }
 
   async sign(bytes: Uint8Array): Promise<Uint8Array> {
@@ -301,7 +303,9 @@ class Libp2pHost implements Host {
     try {
       if (this.#handlers === undefined) throw new NetError('REFUSED', 'this node serves nobody')
       const isRefused = refuse !== undefined && !this.#requests.admits(raw.peer)
-      Promise.resolve(isRefused ? refuse(raw) : answer(raw, this.#handlers)).catch(fail)
+      Promise.resolve(
+        isRefused ? refuse(raw, this.#unread) : answer(raw, this.#handlers, this.#unread)
+      ).catch(fail)
     } catch (error) {
       fail(error)
     }

@@ -9,6 +9,8 @@ import type { PeerAddress } from './wire/types.ts'
 
 const PROTOCOL = '/shoal/kad/1'
 const SHA2_256 = 0x12
+/** Of providers, from all peers: some 20 MB. The oldest are forgotten beyond it. */
+const MAX_RECORDS = 50_000
 
 /** Nodes that listen answer others; the rest only ask. */
 export async function kademlia(
@@ -16,7 +18,7 @@ export async function kademlia(
   mayDial: (address: string) => boolean
 ): Promise<(components: KadDHTComponents) => KadDHT> {
   const { kadDHT } = await import('@libp2p/kad-dht')
-  return kadDHT({
+  const service = kadDHT({
     protocol: PROTOCOL,
     clientMode: !listens,
     // Addresses that this node would not dial are of no use to it, and not passed on.
@@ -26,6 +28,27 @@ export async function kademlia(
     }),
     allowQueryWithZeroPeers: true // ends at once where it could only wait
   })
+  return (components) =>
+    service(Object.create(components, { datastore: { value: bounded(components.datastore) } }))
+}
+
+type Datastore = KadDHTComponents['datastore']
+
+/** Any peer may store any number of records, and js-libp2p keeps them in memory for two days. */
+function bounded(datastore: Datastore): Datastore {
+  const keys = new Map<string, Parameters<Datastore['put']>[0]>()
+  const remove: Datastore['delete'] = (key, options) => {
+    keys.delete(key.toString())
+    return datastore.delete(key, options)
+  }
+  const put: Datastore['put'] = async (key, value, options) => {
+    keys.delete(key.toString())
+    keys.set(key.toString(), key)
+    const oldest = keys.size > MAX_RECORDS ? keys.values().next().value : undefined
+    if (oldest !== undefined) await remove(oldest)
+    return datastore.put(key, value, options)
+  }
+  return Object.assign(Object.create(datastore), { put, delete: remove })
 }
 
 function contentId(model: string): CID {

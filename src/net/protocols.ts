@@ -1,4 +1,4 @@
-// The protocols' opening moves, on raw streams. docs/PROTOCOL.md has the rules.
+// Shoal's protocols, and the opening moves of sessions, on raw streams. docs/PROTOCOL.md has the rules.
 import type { Uint8ArrayList } from 'uint8arraylist'
 import { RawControlStream } from './control-stream.ts'
 import { RawDataReceiver, RawDataSender } from './data-stream.ts'
@@ -6,7 +6,7 @@ import { NetError } from './errors.ts'
 import type { RawStream } from './raw-stream.ts'
 import type { DataSender, Handlers } from './types.ts'
 import { WireError } from './wire/errors.ts'
-import { MessageDecoder, withLength } from './wire/length-prefix.ts'
+import { MessageDecoder } from './wire/length-prefix.ts'
 import {
   MAX_DIRECTORY_BYTES,
   MAX_FRAME_BYTES,
@@ -15,15 +15,7 @@ import {
   MAX_ROWS,
   TICKET_BYTES
 } from './wire/limits.ts'
-import {
-  checkInfoRequest,
-  decodeInfo,
-  encodeInfo,
-  encodeInfoRequest,
-  swarmAnswers,
-  swarmRequests
-} from './wire/messages.ts'
-import type { Accepted, Info, SwarmAnswer, SwarmRequest } from './wire/types.ts'
+import type { Accepted } from './wire/types.ts'
 
 export const CONTROL_PROTOCOL = '/shoal/session/1'
 export const DATA_PROTOCOL = '/shoal/data/1'
@@ -33,7 +25,7 @@ export const SWARM_PROTOCOL = '/shoal/swarm/1'
 export const PING_PROTOCOL = '/ipfs/ping/1.0.0'
 
 /** A request for info has no fields yet. */
-const MAX_REQUEST_BYTES = 1_024
+export const MAX_REQUEST_BYTES = 1_024
 
 /** Bytes kept for a peer that does not read, before the stream is reset. */
 export const MAX_UNSENT_BYTES = {
@@ -47,9 +39,6 @@ export const MAX_UNSENT_BYTES = {
 
 /** One round trip and a look into a map; the rest is for slow lines, and for an `open` that is still under way. */
 const HANDSHAKE_TIMEOUT_MS = 10_000
-/** For an answer of up to 4 MiB on a slow line. */
-const ANSWER_TIMEOUT_MS = 30_000
-const PING_BYTES = 32
 const DATA_VERSION = 1
 const ACCEPTED = 1
 /** The byte above, u32 epoch, u32 length, u32 most rows. */
@@ -59,7 +48,7 @@ const ACCEPT_BYTES = 13
  * Reads with `take` until it gives a value, then pauses the stream. Rejects when the stream ends, the time is
  * over or the signal fires; the stream is reset then.
  */
-function receive<T>(
+export function receive<T>(
   raw: RawStream,
   take: (chunk: Uint8Array | Uint8ArrayList) => T | undefined,
   signal?: AbortSignal,
@@ -84,7 +73,9 @@ function receive<T>(
   return promise.finally(() => either.removeEventListener('abort', cancel))
 }
 
-function takeMessage(maxBytes: number): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
+export function takeMessage(
+  maxBytes: number
+): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
   const decoder = new MessageDecoder(maxBytes)
   return (chunk) => {
     for (const message of decoder.decode(chunk)) return message
@@ -93,7 +84,7 @@ function takeMessage(maxBytes: number): (chunk: Uint8Array | Uint8ArrayList) => 
 }
 
 /** So many bytes, of which the first must be known; nothing may come after them before they are answered. */
-function takeExactly(
+export function takeExactly(
   count: number,
   checkFirst: (byte: number) => void
 ): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | undefined {
@@ -188,70 +179,4 @@ function takeAccepted(): (chunk: Uint8Array | Uint8ArrayList) => Accepted | unde
     if (length > MAX_INT32 || maxRows < 1 || maxRows > MAX_ROWS) malformed()
     return { epoch, length, maxRows }
   }
-}
-
-export async function answerInfo(raw: RawStream, handlers: Handlers): Promise<void> {
-  checkInfoRequest(await receive(raw, takeMessage(MAX_REQUEST_BYTES)))
-  raw.write(withLength(encodeInfo(handlers.info())))
-  await raw.close()
-}
-
-export async function askInfo(raw: RawStream, signal?: AbortSignal): Promise<Info> {
-  raw.write(withLength(encodeInfoRequest()))
-  const info = decodeInfo(await receive(raw, takeMessage(MAX_MESSAGE_BYTES), signal))
-  void raw.close()
-  return info
-}
-
-/** Instead of an answer, to a peer that asks too often. */
-export function refuseInfo(raw: RawStream): void {
-  raw.abort(new NetError('REFUSED', `${raw.peer} asks too often`))
-}
-
-export async function answerSwarm(raw: RawStream, handlers: Handlers): Promise<void> {
-  const request = swarmRequests.decode(await receive(raw, takeMessage(MAX_MESSAGE_BYTES)))
-  const answer = await handlers.ask?.(raw.peer, request)
-  await reply(raw, answer ?? { type: 'refused', code: 'unsupported', message: 'not a member of a swarm' })
-}
-
-export function refuseSwarm(raw: RawStream): Promise<void> {
-  return reply(raw, { type: 'refused', code: 'busy', message: 'too many requests: ask later' })
-}
-
-async function reply(raw: RawStream, answer: SwarmAnswer): Promise<void> {
-  if (!raw.write(withLength(swarmAnswers.encode(answer)))) {
-    const late = () => raw.abort(new NetError('CLOSED', `${raw.peer} does not read its answer`))
-    const deadline = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
-    deadline.addEventListener('abort', late)
-    await raw.drained().finally(() => deadline.removeEventListener('abort', late))
-  }
-  await raw.close()
-}
-
-export async function askSwarm(
-  raw: RawStream,
-  request: SwarmRequest,
-  signal?: AbortSignal
-): Promise<SwarmAnswer> {
-  raw.write(withLength(swarmRequests.encode(request)))
-  const bytes = await receive(raw, takeMessage(MAX_DIRECTORY_BYTES), signal, ANSWER_TIMEOUT_MS)
-  const answer = swarmAnswers.decode(bytes)
-  void raw.close()
-  return answer
-}
-
-/** Milliseconds. */
-export async function ping(raw: RawStream, signal?: AbortSignal): Promise<number> {
-  const sent = crypto.getRandomValues(new Uint8Array(PING_BYTES))
-  const start = performance.now()
-  raw.write(sent)
-  const received = await receive(
-    raw,
-    takeExactly(PING_BYTES, () => {}),
-    signal
-  )
-  const elapsed = performance.now() - start
-  void raw.close()
-  if (Buffer.compare(sent, received) === 0) return elapsed
-  throw new WireError('MALFORMED', 'not the bytes that the ping had', 'ping')
 }

@@ -8,6 +8,8 @@ type Transports = NonNullable<Libp2pOptions['transports']>
 
 /** Connections that come through one relay, so that a relay cannot fill all places. */
 const MAX_RELAYED_INBOUND = 32
+/** One would do; some may be gone. */
+const MAX_STUN_SERVERS = 4
 
 export async function transports(
   listen: string[],
@@ -24,9 +26,11 @@ export async function transports(
   some.push(circuitRelayTransport({ maxInboundStopStreams: MAX_RELAYED_INBOUND }))
   if (nat.webrtc) {
     const { webRTC, webRTCDirect } = await import('@libp2p/webrtc')
-    some.push(webRTC())
+    // js-libp2p would ask servers of big companies where none are named.
+    const stunServers = () => (nat.stunServers?.() ?? []).slice(0, MAX_STUN_SERVERS)
+    some.push(webRTC({ rtcConfiguration: () => ({ iceServers: stunServers().map((urls) => ({ urls })) }) }))
     // It would let in who does not have the pre-shared key. The other kind begins on a connection that had it.
-    if (!isPrivate) some.push(webRTCDirect())
+    if (!isPrivate) some.push(webRTCDirect({ rtcConfiguration: { iceServers: [] } }))
   }
   return some
 }

@@ -170,8 +170,13 @@ export interface NatOptions {
   relay?: boolean
   /** Be reached through relays: one is looked for among the connected peers. */
   useRelays?: boolean
-  /** Direct connections between nodes that only a relay can reach; and listening on /udp/../webrtc-direct. */
+  /**
+   * Direct connections between nodes that only a relay can reach, and listening on /udp/../webrtc-direct. The first
+   * kind asks no dial gate: it tries whatever addresses the other side names.
+   */
   webrtc?: boolean
+  /** Asked before each WebRTC connection: STUN servers, such as stun:192.0.2.1:4001. Absent: none. */
+  stunServers?: () => string[]
   /** Ask the router to open a port. */
   upnp?: boolean
   /** DCUtR: dial each other at the same time, told by a relayed connection. */
