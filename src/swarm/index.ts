@@ -1,5 +1,19 @@
 /** Who hosts what, and which of them make a chain. */
 
 export { discover, type HostedStage } from './discover.ts'
+export {
+  type Certified,
+  checkCertificate,
+  type Grant,
+  issueCertificate,
+  ROLES,
+  type Role,
+  readGrant,
+  signGrant,
+  swarmId
+} from './membership-papers.ts'
+export { decodeToken, encodeToken, swarmName, type Token, TokenError } from './membership-token.ts'
 export { NamedNodes, type NamedNodesInit } from './named-nodes.ts'
-export { type ChainHop, findChain, findCover, NoChainError, profileKey, type Range } from './routing.ts'
+export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
+export type { ChainHop, Costs, Demand } from './routing-cost.ts'
+export type { Range } from './routing-search.ts'

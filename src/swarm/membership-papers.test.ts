@@ -1,0 +1,132 @@
+import fc from 'fast-check'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { createHost, type Host } from '../net/index.ts'
+import {
+  checkCertificate,
+  issueCertificate,
+  ROLES,
+  type Role,
+  readGrant,
+  signGrant,
+  swarmId
+} from './membership-papers.ts'
+
+const SEED = 7
+const KEY = new Uint8Array(32).fill(1)
+const SWARM = swarmId(KEY)
+const OTHER_SWARM = swarmId(new Uint8Array(32).fill(2))
+const NOW = 1_790_000_000_000
+const GRANT = {
+  ...{ swarm: SWARM, id: 'a'.repeat(22), roles: ['consumer', 'provider'] as Role[], expires: NOW, uses: 1 }
+}
+
+let founder: Host
+let member: Host
+let other: Host
+
+beforeAll(() => {
+  const host = (): Host => createHost({ identity: { ephemeral: true }, listen: [] })
+  ;[founder, member, other] = [host(), host(), host()]
+})
+
+const by = (host: Host) => (bytes: Uint8Array) => host.sign(bytes)
+const check = (bytes: Uint8Array, swarm = SWARM, who = founder) =>
+  checkCertificate(bytes, { id: swarm, founder: who.peerId })
+
+function certificateOf(host: Host, roles: readonly Role[] = ROLES): Promise<Uint8Array> {
+  return issueCertificate({ swarm: SWARM, peer: host.peerId, roles, issued: NOW }, by(founder))
+}
+
+async function deputyOf(
+  of: Uint8Array,
+  signer: Host,
+  roles: readonly Role[] = ['consumer']
+): Promise<Uint8Array> {
+  const issue = { swarm: SWARM, peer: other.peerId, roles, issued: NOW, deputy: { of, expires: NOW + 1 } }
+  return issueCertificate(issue, by(signer))
+}
+
+describe('a grant', () => {
+  test('says what the founder signed', async () => {
+    expect(await readGrant(await signGrant(GRANT, by(founder)), founder.peerId)).toEqual(GRANT)
+  })
+
+  test('is nothing when somebody else signed it, or a byte of it is another', async () => {
+    expect(await readGrant(await signGrant(GRANT, by(other)), founder.peerId)).toBeUndefined()
+    const { payload, signature } = await signGrant(GRANT, by(founder))
+    const all = fc.asyncProperty(
+      fc.nat(payload.length + signature.length - 1),
+      fc.integer({ min: 1, max: 255 }),
+      async (at, mask) => {
+        const copies = { payload: payload.slice(), signature: signature.slice() }
+        if (at < payload.length) copies.payload[at]! ^= mask
+        else copies.signature[at - payload.length]! ^= mask
+        expect(await readGrant(copies, founder.peerId)).toBeUndefined()
+      }
+    )
+    await fc.assert(all, { seed: SEED, numRuns: 300 })
+  })
+
+  test('is no certificate, although the same key signs both', async () => {
+    const { payload, signature } = await signGrant(
+      { ...GRANT, peer: member.peerId, issued: NOW } as typeof GRANT,
+      by(founder)
+    )
+    expect(await check(Buffer.concat([signature, payload]))).toBeUndefined()
+  })
+})
+
+describe('a certificate', () => {
+  test('says who may do what, without end', async () => {
+    expect(await check(await certificateOf(member, ['consumer']))).toEqual({
+      ...{ peer: member.peerId, member: member.peerId, roles: ['consumer'], issued: NOW },
+      expires: Number.POSITIVE_INFINITY
+    })
+  })
+
+  test('is nothing in another swarm, or of the same founder after a new key', async () => {
+    expect(await check(await certificateOf(member), SWARM, other)).toBeUndefined()
+    expect(await check(await certificateOf(member), OTHER_SWARM)).toBeUndefined()
+  })
+
+  test('is nothing when a byte of it is another, or is missing', async () => {
+    const bytes = new Uint8Array(await certificateOf(member))
+    const all = fc.asyncProperty(
+      fc.nat(bytes.length - 1),
+      fc.integer({ min: 1, max: 255 }),
+      async (at, mask) => {
+        const copy = bytes.slice()
+        copy[at]! ^= mask
+        expect(await check(copy)).toBeUndefined()
+        expect(await check(bytes.slice(0, at))).toBeUndefined()
+      }
+    )
+    await fc.assert(all, { seed: SEED, numRuns: 300 })
+  })
+
+  test('may have roles of newer versions, which are nobody here', async () => {
+    const roles = ['consumer', 'juggler'] as Role[]
+    expect((await check(await certificateOf(member, roles)))?.roles).toEqual(['consumer'])
+  })
+})
+
+describe("a deputy's certificate", () => {
+  test('fits an announcement, and gives what its member may do, no more', async () => {
+    const bytes = await deputyOf(await certificateOf(member, ['consumer', 'seeder']), member, ROLES)
+    expect(bytes.byteLength).toBeLessThanOrEqual(1_024)
+    expect(await check(bytes)).toEqual({
+      ...{ peer: other.peerId, member: member.peerId, roles: ['consumer', 'seeder'] },
+      ...{ issued: NOW, expires: NOW + 1 }
+    })
+  })
+
+  test('is nothing when another than the member signed it', async () => {
+    expect(await check(await deputyOf(await certificateOf(member), other))).toBeUndefined()
+  })
+
+  test('is nothing from a deputy, or from nobody', async () => {
+    const deputy = await deputyOf(await certificateOf(member), member)
+    expect(await check(await deputyOf(deputy, other))).toBeUndefined()
+    expect(await check(await deputyOf(new Uint8Array(70), member))).toBeUndefined()
+  })
+})

@@ -1,0 +1,155 @@
+/**
+ * What a private swarm signs. Its founder gives out grants, one per invitation; a newcomer shows its grant, and gets
+ * a certificate, which everybody can check with the founder's peer id. A member may in turn certify processes of its
+ * own that have other keys (deputies), such as a consumer that comes and goes beside its node.
+ */
+import { createHash } from 'node:crypto'
+import { base64url } from 'multiformats/bases/base64'
+import { z } from 'zod'
+import { type Sealed, verify } from '../net/index.ts'
+
+export const ROLES = ['consumer', 'provider', 'seeder', 'planner'] as const
+/** What a member may do: ask for answers, compute for others, give out pieces, tell others what to host. */
+export type Role = (typeof ROLES)[number]
+
+const SIGNATURE_BYTES = 64
+/** As Ed25519 peer ids are written. */
+const peer = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/)
+/** Milliseconds since 1970. */
+const time = z.int().min(0)
+const swarm = z.string().regex(/^[0-9a-f]{32}$/)
+/** Those of newer versions are nothing that anybody could be asked for here. */
+const roles = z
+  .array(z.string().max(64))
+  .max(64)
+  .transform((words) => ROLES.filter((role) => words.includes(role)))
+
+const grant = z.object({
+  swarm,
+  id: z.string().min(16).max(64),
+  roles,
+  expires: time,
+  /** How many newcomers may come with it. */
+  uses: z.int().min(1)
+})
+
+const certificate = z.object({
+  swarm,
+  peer,
+  roles,
+  issued: time,
+  /** Deputies only. */
+  expires: time.optional(),
+  /** Deputies only: the certificate of the member that signed this one, in base64url. */
+  by: z.string().max(1_024).optional()
+})
+
+export type Grant = z.infer<typeof grant>
+type Certificate = z.infer<typeof certificate>
+type Sign = (bytes: Uint8Array) => Promise<Uint8Array>
+
+/** A certificate that holds. */
+export interface Certified {
+  /** Whose it is. */
+  readonly peer: string
+  /** The member that stands behind it: another one than `peer` for a deputy. */
+  readonly member: string
+  readonly roles: readonly Role[]
+  readonly issued: number
+  /** Milliseconds since 1970; infinite for members. */
+  readonly expires: number
+}
+
+/** Names a swarm without giving its key away; a founder may have had swarms before this one. */
+export function swarmId(key: Uint8Array): string {
+  return createHash('sha256').update('shoal swarm').update(key).digest('hex').slice(0, 32)
+}
+
+export function signGrant(value: Grant, sign: Sign): Promise<Sealed> {
+  return seal('grant', value, sign)
+}
+
+/** Undefined for what the founder has not signed. */
+export async function readGrant(sealed: Sealed, founder: string): Promise<Grant | undefined> {
+  return (await isSigned('grant', sealed, founder)) ? parse(grant, sealed.payload) : undefined
+}
+
+/** What `sealed` says, whoever signed it. */
+export function lookAtGrant({ payload }: Sealed): Grant | undefined {
+  return parse(grant, payload)
+}
+
+export interface Issue {
+  readonly swarm: string
+  readonly peer: string
+  readonly roles: readonly Role[]
+  /** Milliseconds since 1970. */
+  readonly issued: number
+  /** For a deputy: the certificate of the member that signs, and until when the deputy may act. */
+  readonly deputy?: { readonly of: Uint8Array; readonly expires: number } | undefined
+}
+
+/** At most 1,024 bytes, to go with announcements. */
+export async function issueCertificate({ deputy, ...value }: Issue, sign: Sign): Promise<Uint8Array> {
+  const rest = deputy && { expires: deputy.expires, by: base64url.baseEncode(deputy.of) }
+  const { payload, signature } = await seal('certificate', { ...value, ...rest }, sign)
+  return Buffer.concat([signature, payload])
+}
+
+/** Undefined for a certificate that is not of this swarm, or that neither its founder nor a member has signed. */
+export async function checkCertificate(
+  bytes: Uint8Array,
+  swarm: { readonly id: string; readonly founder: string }
+): Promise<Certified | undefined> {
+  const sealed = { signature: bytes.subarray(0, SIGNATURE_BYTES), payload: bytes.subarray(SIGNATURE_BYTES) }
+  const said = parse(certificate, sealed.payload)
+  if (said === undefined || said.swarm !== swarm.id) return undefined
+  if (said.by !== undefined) return checkDeputy(said, sealed, swarm)
+  if (!(await isSigned('certificate', sealed, swarm.founder))) return undefined
+  const { peer, roles, issued, expires = Number.POSITIVE_INFINITY } = said
+  return { peer, member: peer, roles, issued, expires }
+}
+
+async function checkDeputy(
+  { by = '', peer, roles, issued, expires }: Certificate,
+  sealed: Sealed,
+  swarm: { readonly id: string; readonly founder: string }
+): Promise<Certified | undefined> {
+  const member = await checkCertificate(decoded(by), swarm)
+  if (member === undefined || member.peer !== member.member || expires === undefined) return undefined
+  if (!(await isSigned('certificate', sealed, member.peer))) return undefined
+  return {
+    ...{ peer, member: member.peer, issued, expires: Math.min(expires, member.expires) },
+    roles: roles.filter((role) => member.roles.includes(role))
+  }
+}
+
+function decoded(text: string): Uint8Array {
+  try {
+    return base64url.baseDecode(text)
+  } catch {
+    return new Uint8Array()
+  }
+}
+
+async function seal(kind: string, value: object, sign: Sign): Promise<Sealed> {
+  const payload = new TextEncoder().encode(JSON.stringify(value))
+  return { payload, signature: await sign(signed(kind, payload)) }
+}
+
+async function isSigned(kind: string, { payload, signature }: Sealed, by: string): Promise<boolean> {
+  return signature.byteLength === SIGNATURE_BYTES && (await verify(by, signed(kind, payload), signature))
+}
+
+/** One key signs several kinds of things: none may be taken for another. */
+function signed(kind: string, payload: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`shoal ${kind}\0`), payload])
+}
+
+function parse<T>(schema: z.ZodType<T>, payload: Uint8Array): T | undefined {
+  try {
+    return schema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload)))
+  } catch {
+    return undefined
+  }
+}
