@@ -5,10 +5,12 @@ export {
   type Certified,
   checkCertificate,
   type Grant,
+  type Issue,
   issueCertificate,
   ROLES,
   type Role,
   readGrant,
+  type SwarmName,
   signGrant,
   swarmId
 } from './membership-papers.ts'

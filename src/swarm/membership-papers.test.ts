@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { createHost, type Host } from '../net/index.ts'
+import { createHost, type Host, type Sealed } from '../net/index.ts'
 import {
   checkCertificate,
   issueCertificate,
@@ -17,7 +17,7 @@ const SWARM = swarmId(KEY)
 const OTHER_SWARM = swarmId(new Uint8Array(32).fill(2))
 const NOW = 1_790_000_000_000
 const GRANT = {
-  ...{ swarm: SWARM, id: 'a'.repeat(22), roles: ['consumer', 'provider'] as Role[], expires: NOW, uses: 1 }
+  ...{ id: 'a'.repeat(22), roles: ['consumer', 'provider'] as Role[], expires: NOW, uses: 1 }
 }
 
 let founder: Host
@@ -34,7 +34,7 @@ const check = (bytes: Uint8Array, swarm = SWARM, who = founder) =>
   checkCertificate(bytes, { id: swarm, founder: who.peerId })
 
 function certificateOf(host: Host, roles: readonly Role[] = ROLES): Promise<Uint8Array> {
-  return issueCertificate({ swarm: SWARM, peer: host.peerId, roles, issued: NOW }, by(founder))
+  return issueCertificate({ peer: host.peerId, roles, issued: NOW }, SWARM, by(founder))
 }
 
 async function deputyOf(
@@ -42,18 +42,24 @@ async function deputyOf(
   signer: Host,
   roles: readonly Role[] = ['consumer']
 ): Promise<Uint8Array> {
-  const issue = { swarm: SWARM, peer: other.peerId, roles, issued: NOW, deputy: { of, expires: NOW + 1 } }
-  return issueCertificate(issue, by(signer))
+  const issue = { peer: other.peerId, roles, issued: NOW, deputy: { of, expires: NOW + 1 } }
+  return issueCertificate(issue, SWARM, by(signer))
 }
+
+const read = (sealed: Sealed, swarm = SWARM) => readGrant(sealed, { id: swarm, founder: founder.peerId })
 
 describe('a grant', () => {
   test('says what the founder signed', async () => {
-    expect(await readGrant(await signGrant(GRANT, by(founder)), founder.peerId)).toEqual(GRANT)
+    expect(await read(await signGrant(GRANT, SWARM, by(founder)))).toEqual(GRANT)
   })
 
-  test('is nothing when somebody else signed it, or a byte of it is another', async () => {
-    expect(await readGrant(await signGrant(GRANT, by(other)), founder.peerId)).toBeUndefined()
-    const { payload, signature } = await signGrant(GRANT, by(founder))
+  test('is nothing when somebody else signed it, or for another swarm', async () => {
+    expect(await read(await signGrant(GRANT, SWARM, by(other)))).toBeUndefined()
+    expect(await read(await signGrant(GRANT, SWARM, by(founder)), OTHER_SWARM)).toBeUndefined()
+  })
+
+  test('is nothing when a byte of it is another', async () => {
+    const { payload, signature } = await signGrant(GRANT, SWARM, by(founder))
     const all = fc.asyncProperty(
       fc.nat(payload.length + signature.length - 1),
       fc.integer({ min: 1, max: 255 }),
@@ -61,17 +67,15 @@ describe('a grant', () => {
         const copies = { payload: payload.slice(), signature: signature.slice() }
         if (at < payload.length) copies.payload[at]! ^= mask
         else copies.signature[at - payload.length]! ^= mask
-        expect(await readGrant(copies, founder.peerId)).toBeUndefined()
+        expect(await read(copies)).toBeUndefined()
       }
     )
     await fc.assert(all, { seed: SEED, numRuns: 300 })
   })
 
   test('is no certificate, although the same key signs both', async () => {
-    const { payload, signature } = await signGrant(
-      { ...GRANT, peer: member.peerId, issued: NOW } as typeof GRANT,
-      by(founder)
-    )
+    const both = { ...GRANT, peer: member.peerId, issued: NOW }
+    const { payload, signature } = await signGrant(both, SWARM, by(founder))
     expect(await check(Buffer.concat([signature, payload]))).toBeUndefined()
   })
 })

@@ -17,7 +17,6 @@ const SIGNATURE_BYTES = 64
 const peer = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/)
 /** Milliseconds since 1970. */
 const time = z.int().min(0)
-const swarm = z.string().regex(/^[0-9a-f]{32}$/)
 /** Those of newer versions are nothing that anybody could be asked for here. */
 const roles = z
   .array(z.string().max(64))
@@ -25,7 +24,6 @@ const roles = z
   .transform((words) => ROLES.filter((role) => words.includes(role)))
 
 const grant = z.object({
-  swarm,
   id: z.string().min(16).max(64),
   roles,
   expires: time,
@@ -34,7 +32,6 @@ const grant = z.object({
 })
 
 const certificate = z.object({
-  swarm,
   peer,
   roles,
   issued: time,
@@ -60,18 +57,26 @@ export interface Certified {
   readonly expires: number
 }
 
+/** What papers are good for. */
+export interface SwarmName {
+  /** See {@link swarmId}. */
+  readonly id: string
+  /** Peer id. */
+  readonly founder: string
+}
+
 /** Names a swarm without giving its key away; a founder may have had swarms before this one. */
 export function swarmId(key: Uint8Array): string {
   return createHash('sha256').update('shoal swarm').update(key).digest('hex').slice(0, 32)
 }
 
-export function signGrant(value: Grant, sign: Sign): Promise<Sealed> {
-  return seal('grant', value, sign)
+export function signGrant(value: Grant, swarm: string, sign: Sign): Promise<Sealed> {
+  return seal('grant', swarm, value, sign)
 }
 
-/** Undefined for what the founder has not signed. */
-export async function readGrant(sealed: Sealed, founder: string): Promise<Grant | undefined> {
-  return (await isSigned('grant', sealed, founder)) ? parse(grant, sealed.payload) : undefined
+/** Undefined for what the founder has not signed for this swarm. */
+export async function readGrant(sealed: Sealed, { id, founder }: SwarmName): Promise<Grant | undefined> {
+  return (await isSigned('grant', id, sealed, founder)) ? parse(grant, sealed.payload) : undefined
 }
 
 /** What `sealed` says, whoever signed it. */
@@ -80,7 +85,6 @@ export function lookAtGrant({ payload }: Sealed): Grant | undefined {
 }
 
 export interface Issue {
-  readonly swarm: string
   readonly peer: string
   readonly roles: readonly Role[]
   /** Milliseconds since 1970. */
@@ -90,22 +94,23 @@ export interface Issue {
 }
 
 /** At most 1,024 bytes, to go with announcements. */
-export async function issueCertificate({ deputy, ...value }: Issue, sign: Sign): Promise<Uint8Array> {
+export async function issueCertificate(
+  { deputy, ...value }: Issue,
+  swarm: string,
+  sign: Sign
+): Promise<Uint8Array> {
   const rest = deputy && { expires: deputy.expires, by: base64url.baseEncode(deputy.of) }
-  const { payload, signature } = await seal('certificate', { ...value, ...rest }, sign)
+  const { payload, signature } = await seal('certificate', swarm, { ...value, ...rest }, sign)
   return Buffer.concat([signature, payload])
 }
 
 /** Undefined for a certificate that is not of this swarm, or that neither its founder nor a member has signed. */
-export async function checkCertificate(
-  bytes: Uint8Array,
-  swarm: { readonly id: string; readonly founder: string }
-): Promise<Certified | undefined> {
+export async function checkCertificate(bytes: Uint8Array, swarm: SwarmName): Promise<Certified | undefined> {
   const sealed = { signature: bytes.subarray(0, SIGNATURE_BYTES), payload: bytes.subarray(SIGNATURE_BYTES) }
   const said = parse(certificate, sealed.payload)
-  if (said === undefined || said.swarm !== swarm.id) return undefined
+  if (said === undefined) return undefined
   if (said.by !== undefined) return checkDeputy(said, sealed, swarm)
-  if (!(await isSigned('certificate', sealed, swarm.founder))) return undefined
+  if (!(await isSigned('certificate', swarm.id, sealed, swarm.founder))) return undefined
   const { peer, roles, issued, expires = Number.POSITIVE_INFINITY } = said
   return { peer, member: peer, roles, issued, expires }
 }
@@ -113,11 +118,11 @@ export async function checkCertificate(
 async function checkDeputy(
   { by = '', peer, roles, issued, expires }: Certificate,
   sealed: Sealed,
-  swarm: { readonly id: string; readonly founder: string }
+  swarm: SwarmName
 ): Promise<Certified | undefined> {
   const member = await checkCertificate(decoded(by), swarm)
   if (member === undefined || member.peer !== member.member || expires === undefined) return undefined
-  if (!(await isSigned('certificate', sealed, member.peer))) return undefined
+  if (!(await isSigned('certificate', swarm.id, sealed, member.peer))) return undefined
   return {
     ...{ peer, member: member.peer, issued, expires: Math.min(expires, member.expires) },
     roles: roles.filter((role) => member.roles.includes(role))
@@ -132,18 +137,20 @@ function decoded(text: string): Uint8Array {
   }
 }
 
-async function seal(kind: string, value: object, sign: Sign): Promise<Sealed> {
+type Kind = 'grant' | 'certificate'
+
+async function seal(kind: Kind, swarm: string, value: object, sign: Sign): Promise<Sealed> {
   const payload = new TextEncoder().encode(JSON.stringify(value))
-  return { payload, signature: await sign(signed(kind, payload)) }
+  return { payload, signature: await sign(signed(kind, swarm, payload)) }
 }
 
-async function isSigned(kind: string, { payload, signature }: Sealed, by: string): Promise<boolean> {
-  return signature.byteLength === SIGNATURE_BYTES && (await verify(by, signed(kind, payload), signature))
+async function isSigned(kind: Kind, swarm: string, sealed: Sealed, by: string): Promise<boolean> {
+  return verify(by, signed(kind, swarm, sealed.payload), sealed.signature)
 }
 
-/** One key signs several kinds of things: none may be taken for another. */
-function signed(kind: string, payload: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`shoal ${kind}\0`), payload])
+/** One key signs several kinds of things, for one swarm after another: none may be taken for another. */
+function signed(kind: Kind, swarm: string, payload: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`shoal ${kind} ${swarm}\0`), payload])
 }
 
 function parse<T>(schema: z.ZodType<T>, payload: Uint8Array): T | undefined {

@@ -7,7 +7,7 @@ import { base64url } from 'multiformats/bases/base64'
 import { z } from 'zod'
 import { ShoalError } from '../common/index.ts'
 import type { Sealed } from '../net/index.ts'
-import { type Grant, lookAtGrant, swarmId } from './membership-papers.ts'
+import { type Grant, lookAtGrant } from './membership-papers.ts'
 
 const PREFIX = 'shoal'
 const VERSION = '1'
@@ -15,7 +15,8 @@ const CHECKSUM_BYTES = 4
 /** Many times what one with a few addresses has. */
 const MAX_CHARACTERS = 8_192
 
-const bytes = z.codec(z.base64url(), z.instanceof(Uint8Array), {
+const isBytes = (value: unknown): boolean => value instanceof Uint8Array
+const bytes = z.codec(z.base64url(), z.custom<Uint8Array>(isBytes), {
   decode: (text) => base64url.baseDecode(text),
   encode: (value) => base64url.baseEncode(value)
 })
@@ -32,7 +33,10 @@ const schema = z.object({
   founder: z.string().max(128),
   /** Where it is. */
   addresses: z.array(z.string().max(512)).min(1).max(16),
-  grant: z.object({ payload: bytes, signature: fixed(64) })
+  /** As it was signed. */
+  grant: z.string(),
+  /** The grant's. */
+  signature: fixed(64)
 })
 
 export interface Token {
@@ -55,8 +59,10 @@ export class TokenError extends ShoalError {
   }
 }
 
-export function encodeToken(token: Token): string {
-  const json = Buffer.from(JSON.stringify(z.encode(schema, { ...token, addresses: [...token.addresses] })))
+export function encodeToken({ name, key, founder, addresses, grant }: Token): string {
+  const fields = { name, key, founder, addresses: [...addresses], signature: grant.signature }
+  const text = new TextDecoder().decode(grant.payload)
+  const json = Buffer.from(JSON.stringify(z.encode(schema, { ...fields, grant: text })))
   return `${PREFIX}${VERSION}${base64url.baseEncode(Buffer.concat([json, checksum(json)]))}`
 }
 
@@ -77,7 +83,7 @@ export function decodeToken(text: string): Token & { readonly says: Grant } {
   const json = checked(compact.slice(PREFIX.length + VERSION.length))
   const token = json === undefined ? undefined : parse(json)
   const says = token === undefined ? undefined : lookAtGrant(token.grant)
-  if (token === undefined || says === undefined || says.swarm !== swarmId(token.key)) {
+  if (token === undefined || says === undefined) {
     throw new TokenError('This invitation is damaged, or a part of it is missing: copy it again, all of it.')
   }
   return { ...token, says }
@@ -103,7 +109,8 @@ function checked(text: string): Uint8Array | undefined {
 
 function parse(json: Uint8Array): Token | undefined {
   try {
-    return z.decode(schema, JSON.parse(new TextDecoder().decode(json)))
+    const { grant, signature, ...token } = z.decode(schema, JSON.parse(new TextDecoder().decode(json)))
+    return { ...token, grant: { payload: new TextEncoder().encode(grant), signature } }
   } catch {
     return undefined
   }
