@@ -12,7 +12,8 @@ const OTHERS = 0o077
 /** Peers per list. */
 const MAX_LISTED = 4_096
 
-const bytes = z.codec(z.base64(), z.instanceof(Uint8Array), {
+const isBytes = (value: unknown): boolean => value instanceof Uint8Array
+const bytes = z.codec(z.base64(), z.custom<Uint8Array>(isBytes), {
   decode: (text) => new Uint8Array(Buffer.from(text, 'base64')),
   encode: (value) => Buffer.from(value).toString('base64')
 })
