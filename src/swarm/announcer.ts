@@ -1,0 +1,202 @@
+/** What this node says about itself to everybody, and when. */
+import { type Clock, VERSION } from '../common/index.ts'
+import type { Announcement, Coordinate, StageInfo, SwarmHost } from '../net/index.ts'
+import { type Announced, sealAnnouncement } from './announcement.ts'
+import { Limits, OWN } from './limits.ts'
+
+/** How often a node says that it is there while a topic is small. */
+const PERIOD_MS = 50_000
+/** All nodes of a topic together say so this often, as RTP's participants do (RFC 3550, 6.2). */
+const TOPIC_PER_SECOND = 5
+/** A time to live may be 3,600 s. */
+const LONGEST_PERIOD_MS = 1_500_000
+/** Two periods, jitter included, and a tenth for the way: one may be lost. */
+const TTL_PERIODS = 2.4
+const JITTER = 0.15
+/** Changes within this make one announcement; so do accusations. */
+const COALESCE_MS = 1_000
+const MAX_ADDRESSES = 16
+
+/** What a node hosts (also what it loads), and the ids of models that it waits for. */
+export interface Content {
+  readonly stages: readonly StageInfo[]
+  readonly wants: readonly string[]
+}
+
+const NOTHING: Content = { stages: [], wants: [] }
+
+export interface AnnouncerComponents {
+  readonly clock: Clock
+  readonly random: () => number
+  readonly network: Pick<SwarmHost, 'sign'> & { readonly peerId: string; readonly addresses: string[] }
+  /** Spreads it among those who follow these models. */
+  readonly publish: (announced: Announced, models: ReadonlySet<string>) => Promise<void>
+  /** Nodes that announce themselves to those who follow the model. */
+  readonly nodesOf: (model: string) => number
+}
+
+export interface AnnouncerInit {
+  readonly coordinate?: (() => Coordinate | undefined) | undefined
+  /** That this node may take part in a private swarm. */
+  readonly certificate?: Uint8Array | undefined
+  readonly onError?: ((error: Error) => void) | undefined
+}
+
+export class Announcer {
+  readonly #components: AnnouncerComponents
+  readonly #init: AnnouncerInit
+  readonly #limits: Limits
+  #content = NOTHING
+  #newest: Announced | undefined
+  /** The models whose followers heard the last one that was spread, and its sequence. */
+  #told: ReadonlySet<string> = new Set()
+  #toldSequence = 0
+  #sequence = 0
+  #madeAt = Number.NEGATIVE_INFINITY
+  #isRunning = false
+  #timer: { readonly at: number; readonly cancel: () => void } | undefined
+  /** One announcement at a time. */
+  #making: Promise<void> = Promise.resolve()
+
+  constructor(components: AnnouncerComponents, init: AnnouncerInit = {}) {
+    this.#components = components
+    this.#init = init
+    this.#limits = new Limits(components.clock, OWN)
+  }
+
+  /** Undefined while there is nothing to say. */
+  get newest(): Announced | undefined {
+    return this.#newest
+  }
+
+  get content(): Content {
+    return this.#content
+  }
+
+  /** Says it at once, if it is anything new. */
+  announce(content: Content): void {
+    this.#content = content
+    const { stages, wants } = this.#newest?.announcement ?? NOTHING
+    const addresses = this.#newest?.announcement.addresses ?? this.#addresses
+    const isSame =
+      JSON.stringify([stages, wants, addresses]) ===
+      JSON.stringify([content.stages, content.wants, this.#addresses])
+    if (!isSame) this.soon()
+  }
+
+  /** Once more, no matter what: within a second, or what others take from one node. */
+  soon(): void {
+    const { clock } = this.#components
+    const wait = Math.max(this.#limits.waitMs(''), this.#madeAt + COALESCE_MS - clock.now(), 0)
+    this.#at(clock.now() + wait)
+  }
+
+  /** Others have an announcement of ours that we don't know of: from a life in which the clock was ahead. */
+  outdo(sequence: number): void {
+    if (sequence > this.#sequence) this.refute(sequence)
+  }
+
+  /** Somebody says that this node is dead, as of its announcement with this sequence. */
+  refute(sequence: number): void {
+    if (sequence < this.#toldSequence) return
+    this.#sequence = Math.max(this.#sequence, sequence)
+    this.soon()
+  }
+
+  /** For who asks this node itself whether it lives: not older than a second. */
+  async fresh(): Promise<Announced | undefined> {
+    if (this.#newest === undefined) return undefined
+    if (this.#components.clock.now() >= this.#madeAt + COALESCE_MS) await this.#make(() => Promise.resolve())
+    return this.#newest
+  }
+
+  start(): void {
+    this.#isRunning = true
+    if (!isEmpty(this.#content)) this.soon()
+  }
+
+  /** Says goodbye. */
+  async stop(): Promise<void> {
+    this.#isRunning = false
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#content = NOTHING
+    await this.#say()
+  }
+
+  get #addresses(): string[] {
+    return this.#components.network.addresses.slice(0, MAX_ADDRESSES)
+  }
+
+  #at(at: number): void {
+    if (!this.#isRunning || (this.#timer !== undefined && this.#timer.at <= at)) return
+    this.#timer?.cancel()
+    const say = (): void => {
+      this.#timer = undefined
+      void this.#say()
+    }
+    this.#timer = { at, cancel: this.#components.clock.after(at - this.#components.clock.now(), say) }
+  }
+
+  /** Nothing is only said once, to those who heard of something. */
+  async #say(): Promise<void> {
+    if (isEmpty(this.#content) && this.#told.size === 0) return
+    this.#limits.take('')
+    await this.#make(async (announced) => {
+      const models = modelsOf(announced.announcement)
+      const followers = this.#told.union(models)
+      this.#told = models
+      this.#toldSequence = announced.announcement.sequence
+      await this.#components.publish(announced, followers)
+    })
+    if (!isEmpty(this.#content)) this.#again()
+  }
+
+  #again(): void {
+    const { clock, random } = this.#components
+    this.#at(clock.now() + this.#periodMs * (1 - JITTER + 2 * JITTER * random()))
+  }
+
+  get #periodMs(): number {
+    const { nodesOf } = this.#components
+    const largest = Math.max(0, ...[...modelsOf(this.#content)].map(nodesOf))
+    return Math.min(Math.max((largest / TOPIC_PER_SECOND) * 1000, PERIOD_MS), LONGEST_PERIOD_MS)
+  }
+
+  #make(publish: (announced: Announced) => Promise<void>): Promise<void> {
+    this.#madeAt = this.#components.clock.now()
+    this.#making = this.#making
+      .then(async () => {
+        const announced = await sealAnnouncement(this.#next(), (bytes) =>
+          this.#components.network.sign(bytes)
+        )
+        this.#newest = isEmpty(announced.announcement) ? undefined : announced
+        await publish(announced)
+      })
+      .catch((error: Error) => this.#init.onError?.(error))
+    return this.#making
+  }
+
+  #next(): Announcement {
+    const { clock, network } = this.#components
+    const { coordinate, certificate } = this.#init
+    this.#sequence = Math.max(Math.floor(clock.wall()), this.#sequence + 1)
+    return {
+      ...{ peer: network.peerId, sequence: this.#sequence, version: VERSION, addresses: this.#addresses },
+      ttlSeconds: Math.ceil((this.#periodMs * TTL_PERIODS) / 1000),
+      stages: [...this.#content.stages],
+      wants: [...this.#content.wants],
+      coordinate: coordinate?.(),
+      certificate: certificate ?? new Uint8Array(),
+      extensions: {}
+    }
+  }
+}
+
+export function modelsOf({ stages, wants }: Content): Set<string> {
+  return new Set([...stages.map(({ model }) => model), ...wants])
+}
+
+function isEmpty({ stages, wants }: Content): boolean {
+  return stages.length === 0 && wants.length === 0
+}

@@ -1,0 +1,310 @@
+/** A network in memory on a clock that is moved by hand: gossip, requests, deaths, partitions. No time passes but this. */
+import { createHash } from 'node:crypto'
+import type { Clock } from '../common/index.ts'
+import type { Judge, SwarmAnswer, SwarmRequest, Verdict } from '../net/index.ts'
+import type { SwarmNetwork } from './swarm.ts'
+
+/** 2026. */
+const EPOCH_MS = 1_767_225_600_000
+/** Of gossipsub's mesh: each message goes to so many more. */
+const DEGREE = 6
+const HOP_MS = { least: 20, most: 80 }
+
+interface Timer {
+  readonly at: number
+  readonly order: number
+  run: (() => void) | undefined
+}
+
+/** Time passes in `advance` only. */
+export class ManualClock implements Clock {
+  /** A binary heap: no timer is before its parent, at half its index. */
+  readonly #timers: Timer[] = []
+  #now = 0
+  #count = 0
+
+  now(): number {
+    return this.#now
+  }
+
+  wall(): number {
+    return EPOCH_MS + this.#now
+  }
+
+  after(ms: number, run: () => void): () => void {
+    const timer: Timer = { at: this.#now + Math.max(ms, 0), order: this.#count++, run }
+    this.#push(timer)
+    return () => {
+      timer.run = undefined
+    }
+  }
+
+  /** Runs what is due on the way, and what comes of it, each at its time. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#now + ms
+    await settled()
+    for (let next = this.#timers[0]; next !== undefined && next.at <= end; next = this.#timers[0]) {
+      this.#now = next.at
+      while (this.#timers[0]?.at === next.at) this.#pop()?.run?.()
+      await settled()
+    }
+    this.#now = end
+  }
+
+  #push(timer: Timer): void {
+    const heap = this.#timers
+    let index = heap.push(timer) - 1
+    while (index > 0) {
+      const parent = (index - 1) >> 1
+      if (!isBefore(timer, heap[parent] as Timer)) break
+      heap[index] = heap[parent] as Timer
+      index = parent
+    }
+    heap[index] = timer
+  }
+
+  #pop(): Timer | undefined {
+    const heap = this.#timers
+    const first = heap[0]
+    const last = heap.pop()
+    if (last === undefined || heap.length === 0) return first
+    let index = 0
+    for (;;) {
+      let child = 2 * index + 1
+      if (child >= heap.length) break
+      if (child + 1 < heap.length && isBefore(heap[child + 1] as Timer, heap[child] as Timer)) child += 1
+      if (!isBefore(heap[child] as Timer, last)) break
+      heap[index] = heap[child] as Timer
+      index = child
+    }
+    heap[index] = last
+    return first
+  }
+}
+
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order)
+}
+
+/** Promises that are resolved have run what waited for them. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Mulberry32: the same numbers for the same seed. */
+export function randomOf(seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0
+    let mixed = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** For `createOpener`: what a {@link MemoryNode} signs. */
+export function verifyMemory(peer: string, bytes: Uint8Array, signature: Uint8Array): boolean {
+  return Buffer.compare(signatureOf(peer, bytes), signature) === 0
+}
+
+function signatureOf(peer: string, bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha512').update(peer).update('\0').update(bytes).digest())
+}
+
+/** Whom a topic's messages reach. */
+interface Mesh {
+  readonly members: readonly MemoryNode[]
+  readonly places: ReadonlyMap<MemoryNode, number>
+}
+
+export class MemorySwarm {
+  readonly clock = new ManualClock()
+  readonly random: () => number
+  readonly nodes = new Map<string, MemoryNode>()
+  /** Messages published, by topic. */
+  readonly published = new Map<string, number>()
+  readonly #topics = new Map<string, Set<MemoryNode>>()
+  /** By topic and side of a partition; made anew when somebody comes or goes. */
+  readonly #meshes = new Map<string, Map<number, Mesh>>()
+
+  constructor(seed = 1) {
+    this.random = randomOf(seed)
+  }
+
+  add(peer = `node-${this.nodes.size}`): MemoryNode {
+    const node = new MemoryNode(this, peer)
+    this.nodes.set(peer, node)
+    return node
+  }
+
+  /** No message passes between `nodes` and the others until `heal`. */
+  partition(nodes: readonly MemoryNode[]): void {
+    for (const node of nodes) node.side = 1
+    this.#meshes.clear()
+  }
+
+  heal(): void {
+    for (const node of this.nodes.values()) node.side = 0
+    this.#meshes.clear()
+  }
+
+  /** Without a word: who asks it waits in vain. */
+  kill(node: MemoryNode): void {
+    node.isAlive = false
+    for (const peer of node.peers) this.disconnect(node, peer)
+    for (const topic of node.judges.keys()) this.join(topic, node, false)
+  }
+
+  connect(one: MemoryNode, other: MemoryNode): void {
+    one.connected(other.peerId)
+    other.connected(one.peerId)
+  }
+
+  disconnect(node: MemoryNode, peer: string): void {
+    node.disconnected(peer)
+    this.nodes.get(peer)?.disconnected(node.peerId)
+  }
+
+  delayMs(): number {
+    return HOP_MS.least + (HOP_MS.most - HOP_MS.least) * this.random()
+  }
+
+  join(topic: string, node: MemoryNode, isMember: boolean): void {
+    const members = this.#topics.get(topic) ?? new Set()
+    this.#topics.set(topic, members)
+    if (isMember) members.add(node)
+    else members.delete(node)
+    this.#meshes.delete(topic)
+  }
+
+  /** Whether a message gets through from one to the other. */
+  reaches(one: MemoryNode, other: MemoryNode | undefined): other is MemoryNode {
+    return other?.isAlive === true && one.isAlive && one.side === other.side
+  }
+
+  /** Spreads through those who accept it. */
+  publish(node: MemoryNode, topic: string, message: Uint8Array): void {
+    this.published.set(topic, (this.published.get(topic) ?? 0) + 1)
+    this.#pass(node, topic, message, new Set([node]))
+  }
+
+  /** A de Bruijn graph: from everybody to everybody in few hops, whoever is there (Imase and Itoh, 1981). */
+  #pass(node: MemoryNode, topic: string, message: Uint8Array, seen: Set<MemoryNode>): void {
+    const { members, places } = this.#meshOf(topic, node.side)
+    const first = (places.get(node) ?? 0) * DEGREE
+    for (let edge = 0; edge < DEGREE; edge++) {
+      const next = members[(first + edge) % members.length]
+      if (next === undefined || seen.has(next) || next.cuts.has(node.peerId)) continue
+      seen.add(next)
+      this.clock.after(this.delayMs(), () => {
+        const pass = (verdict: Verdict): void => {
+          if (verdict === 'accept') this.#pass(next, topic, message, seen)
+        }
+        if (!this.reaches(node, next)) return
+        const verdict = next.judges.get(topic)?.(message, node.peerId) ?? 'ignore'
+        if (verdict instanceof Promise) void verdict.then(pass)
+        else pass(verdict)
+      })
+    }
+  }
+
+  #meshOf(topic: string, side: number): Mesh {
+    const sides = this.#meshes.get(topic) ?? new Map<number, Mesh>()
+    this.#meshes.set(topic, sides)
+    let mesh = sides.get(side)
+    if (mesh === undefined) {
+      const members = [...(this.#topics.get(topic) ?? [])].filter((node) => node.side === side)
+      mesh = { members, places: new Map(members.map((node, place) => [node, place])) }
+      sides.set(side, mesh)
+    }
+    return mesh
+  }
+}
+
+export class MemoryNode implements SwarmNetwork {
+  readonly peerId: string
+  readonly addresses: string[]
+  readonly judges = new Map<string, Judge>()
+  /** Whom it has cut, and why. */
+  readonly cuts = new Map<string, string>()
+  isAlive = true
+  side = 0
+  /** What it says when asked. */
+  answer: ((peer: string, request: SwarmRequest) => SwarmAnswer | Promise<SwarmAnswer>) | undefined
+  readonly #swarm: MemorySwarm
+  readonly #peers = new Set<string>()
+  readonly #listeners = new Set<(peer: string) => void>()
+
+  constructor(swarm: MemorySwarm, peer: string) {
+    this.#swarm = swarm
+    this.peerId = peer
+    this.addresses = [`/memory/${peer}`]
+  }
+
+  get peers(): string[] {
+    return [...this.#peers]
+  }
+
+  onConnect(listener: (peer: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  connected(peer: string): void {
+    this.#peers.add(peer)
+    for (const listener of this.#listeners) listener(peer)
+  }
+
+  disconnected(peer: string): void {
+    this.#peers.delete(peer)
+  }
+
+  async sign(bytes: Uint8Array): Promise<Uint8Array> {
+    return signatureOf(this.peerId, bytes)
+  }
+
+  subscribe(topic: string, judge: Judge): () => void {
+    this.judges.set(topic, judge)
+    this.#swarm.join(topic, this, true)
+    return () => {
+      this.judges.delete(topic)
+      this.#swarm.join(topic, this, false)
+    }
+  }
+
+  async publish(topic: string, message: Uint8Array): Promise<void> {
+    if (this.isAlive) this.#swarm.publish(this, topic, message)
+  }
+
+  async ask(peer: string, _: string[], request: SwarmRequest, signal?: AbortSignal): Promise<SwarmAnswer> {
+    await this.#travel(peer, signal)
+    const node = this.#swarm.nodes.get(peer) as MemoryNode
+    if (node.answer === undefined) throw new Error(`${peer} serves nobody`)
+    const answer = await node.answer(this.peerId, request)
+    await this.#travel(peer, signal)
+    return answer
+  }
+
+  async ping(peer: string, signal?: AbortSignal): Promise<number> {
+    if (!this.#peers.has(peer)) throw new Error(`${peer} is not connected`)
+    const before = this.#swarm.clock.now()
+    await this.#travel(peer, signal)
+    await this.#travel(peer, signal)
+    return this.#swarm.clock.now() - before
+  }
+
+  cut(peer: string, reason: string): void {
+    this.cuts.set(peer, reason)
+    this.#swarm.disconnect(this, peer)
+  }
+
+  /** One way. Nobody says that a message is lost. */
+  #travel(peer: string, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) reject(signal.reason)
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
+      this.#swarm.clock.after(this.#swarm.delayMs(), () => {
+        if (this.#swarm.reaches(this, this.#swarm.nodes.get(peer))) resolve()
+      })
+    })
+  }
+}
