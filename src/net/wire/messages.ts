@@ -128,7 +128,7 @@ function oneOf<T extends { type: string }>(schema: DescMessage, rule: z.ZodType<
     decode: (bytes: Uint8Array): T => {
       const decoded = parse(bytes, (source) => fromBinary(schema, source, READ), most)
       const { message } = decoded as unknown as { message: { case?: string; value?: object } }
-      if (message.case === undefined) throw new WireError('MALFORMED', 'a message of no known kind')
+      if (message.case === undefined) throw new WireError('VERSION', 'a message of no known kind')
       return check(rule, { ...message.value, type: message.case })
     }
   }
