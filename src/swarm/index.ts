@@ -1,6 +1,9 @@
 /** Who hosts what, and which of them make a chain. */
 
+export type { Content } from './announcer.ts'
+export type { Change, Directory } from './directory.ts'
 export { discover, type HostedStage } from './discover.ts'
+export { SwarmError } from './inquiry.ts'
 export {
   type Certified,
   checkCertificate,
@@ -19,3 +22,5 @@ export { NamedNodes, type NamedNodesInit } from './named-nodes.ts'
 export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
 export type { ChainHop, Costs, Demand } from './routing-cost.ts'
 export type { Range } from './routing-search.ts'
+export type { ModelFacts, Summaries } from './summaries.ts'
+export { Swarm, type SwarmComponents, type SwarmInit, type SwarmNetwork } from './swarm.ts'
