@@ -167,7 +167,7 @@ export async function joinWith(
       throw unreachable(token, cause)
     })
   if (answer.type === 'admit' && answer.certificate.byteLength > 0) {
-    const certified = await checkCertificate(answer.certificate, { id: swarmId(key), founder })
+    const certified = checkCertificate(answer.certificate, { id: swarmId(key), founder })
     if (certified?.peer === host.peerId) return answer.certificate
   }
   const reason = 'message' in answer && answer.message !== '' ? answer.message : 'its answer makes no sense'

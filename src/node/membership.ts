@@ -89,8 +89,8 @@ export class Membership implements Startable {
    * Whether an announcement, whose signature has been checked, is one of a member that may say so. It is for gossip's
    * judge: it asks nobody.
    */
-  async admits({ peer, certificate, stages }: Announcement): Promise<boolean> {
-    return (await this.#learn(peer, certificate)) && (stages.length === 0 || this.#has(peer, 'provider'))
+  admits({ peer, certificate, stages }: Announcement): boolean {
+    return this.#learn(peer, certificate) && (stages.length === 0 || this.#has(peer, 'provider'))
   }
 
   /** Whether a peer is a member, with this role if one is given. One that is not known yet is asked to show it. */
@@ -126,14 +126,14 @@ export class Membership implements Startable {
       return refuse(`only the founder's node admits newcomers: ${this.#name.founder}`)
     }
     if (!this.#isWelcome(peer)) return refuse('the lists of its node keep this machine out')
-    const grant = await readGrant(sealed, this.#name)
+    const grant = readGrant(sealed, this.#name)
     if (grant === undefined) return refuse('the invitation is not for this swarm')
     if (grant.expires <= now)
       return refuse(`the invitation expired at ${new Date(grant.expires).toISOString()}`)
     if (!this.#admissions.take(grant, peer, now)) return refuse('the invitation has been used already')
     const issue = { peer, roles: grant.roles, issued: now }
     const certificate = await issueCertificate(issue, this.#name.id, (bytes) => this.#host.sign(bytes))
-    await this.#learn(peer, certificate)
+    this.#learn(peer, certificate)
     return { type: 'admit', certificate, message: '' }
   }
 
@@ -163,17 +163,17 @@ export class Membership implements Startable {
       const answer = await this.#host.ask(peer, [], { type: 'probe' }, signal)
       if (answer.type !== 'probe' || answer.announcement === undefined) return
       const { certificate } = announcements.decode(answer.announcement.payload)
-      await this.#learn(peer, certificate)
+      this.#learn(peer, certificate)
     } catch {
       // It is gone, or does not answer in a way that anybody would understand: it has shown nothing.
     }
   }
 
   /** Whether these bytes are a certificate of this peer's, who is welcome. */
-  async #learn(peer: string, bytes: Uint8Array): Promise<boolean> {
+  #learn(peer: string, bytes: Uint8Array): boolean {
     const known = this.#members.get(peer)
     if (known !== undefined && Buffer.compare(known.bytes, bytes) === 0) return this.#has(peer)
-    const certified = await checkCertificate(bytes, this.#name)
+    const certified = checkCertificate(bytes, this.#name)
     if (certified?.peer !== peer || !this.#isValid(certified)) return false
     // An old one, said again by whoever kept it, takes no role away.
     if (known === undefined || known.issued <= certified.issued) {

@@ -3,10 +3,11 @@
  * a certificate, which everybody can check with the founder's peer id. A member may in turn certify processes of its
  * own that have other keys (deputies), such as a consumer that comes and goes beside its node.
  */
-import { createHash } from 'node:crypto'
+import { createHash, createPublicKey, verify } from 'node:crypto'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { base64url } from 'multiformats/bases/base64'
 import { z } from 'zod'
-import { type Sealed, verify } from '../net/index.ts'
+import type { Sealed } from '../net/index.ts'
 
 export const ROLES = ['consumer', 'provider', 'seeder', 'planner'] as const
 /** What a member may do: ask for answers, compute for others, give out pieces, tell others what to host. */
@@ -75,8 +76,8 @@ export function signGrant(value: Grant, swarm: string, sign: Sign): Promise<Seal
 }
 
 /** Undefined for what the founder has not signed for this swarm. */
-export async function readGrant(sealed: Sealed, { id, founder }: SwarmName): Promise<Grant | undefined> {
-  return (await isSigned('grant', id, sealed, founder)) ? parse(grant, sealed.payload) : undefined
+export function readGrant(sealed: Sealed, { id, founder }: SwarmName): Grant | undefined {
+  return isSigned('grant', id, sealed, founder) ? parse(grant, sealed.payload) : undefined
 }
 
 /** What `sealed` says, whoever signed it. */
@@ -105,24 +106,24 @@ export async function issueCertificate(
 }
 
 /** Undefined for a certificate that is not of this swarm, or that neither its founder nor a member has signed. */
-export async function checkCertificate(bytes: Uint8Array, swarm: SwarmName): Promise<Certified | undefined> {
+export function checkCertificate(bytes: Uint8Array, swarm: SwarmName): Certified | undefined {
   const sealed = { signature: bytes.subarray(0, SIGNATURE_BYTES), payload: bytes.subarray(SIGNATURE_BYTES) }
   const said = parse(certificate, sealed.payload)
   if (said === undefined) return undefined
   if (said.by !== undefined) return checkDeputy(said, sealed, swarm)
-  if (!(await isSigned('certificate', swarm.id, sealed, swarm.founder))) return undefined
+  if (!isSigned('certificate', swarm.id, sealed, swarm.founder)) return undefined
   const { peer, roles, issued, expires = Number.POSITIVE_INFINITY } = said
   return { peer, member: peer, roles, issued, expires }
 }
 
-async function checkDeputy(
+function checkDeputy(
   { by = '', peer, roles, issued, expires }: Certificate,
   sealed: Sealed,
   swarm: SwarmName
-): Promise<Certified | undefined> {
-  const member = await checkCertificate(decoded(by), swarm)
+): Certified | undefined {
+  const member = checkCertificate(decoded(by), swarm)
   if (member === undefined || member.peer !== member.member || expires === undefined) return undefined
-  if (!(await isSigned('certificate', swarm.id, sealed, member.peer))) return undefined
+  if (!isSigned('certificate', swarm.id, sealed, member.peer)) return undefined
   return {
     ...{ peer, member: member.peer, issued, expires: Math.min(expires, member.expires) },
     roles: roles.filter((role) => member.roles.includes(role))
@@ -144,8 +145,17 @@ async function seal(kind: Kind, swarm: string, value: object, sign: Sign): Promi
   return { payload, signature: await sign(signed(kind, swarm, payload)) }
 }
 
-async function isSigned(kind: Kind, swarm: string, sealed: Sealed, by: string): Promise<boolean> {
-  return verify(by, signed(kind, swarm, sealed.payload), sealed.signature)
+/** At once, unlike net's `verify`: announcements are judged as they come. */
+function isSigned(kind: Kind, swarm: string, { payload, signature }: Sealed, by: string): boolean {
+  try {
+    const { publicKey } = peerIdFromString(by)
+    if (publicKey?.type !== 'Ed25519') return false
+    const x = Buffer.from(publicKey.raw).toString('base64url')
+    const key = createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x } })
+    return verify(null, signed(kind, swarm, payload), key, signature)
+  } catch {
+    return false
+  }
 }
 
 /** One key signs several kinds of things, for one swarm after another: none may be taken for another. */
