@@ -41,9 +41,7 @@ export class Connections {
 
   /** Open connections to the peer, direct ones before those through relays. */
   to(peer: string): Connection[] {
-    const connections = this.#libp2p.getConnections(parsePeer(peer))
-    const open = connections.filter(({ status }) => status === 'open')
-    return open.sort((a, b) => Number(a.limits !== undefined) - Number(b.limits !== undefined))
+    return directFirst(this.#libp2p.getConnections(parsePeer(peer)))
   }
 
   /** Whoever answers, where no peer is named. */
@@ -79,6 +77,12 @@ export class Connections {
     const what = denied.length > 0 ? `may not dial ${denied.join(', ')}` : `know no address of ${peer}`
     throw new NetError('DIAL_DENIED', `${what}: join its swarm, or pass an address that this node may dial`)
   }
+}
+
+/** Those that are open; relays bound what goes through them, and for how long. */
+export function directFirst(connections: Connection[]): Connection[] {
+  const open = connections.filter(({ status }) => status === 'open')
+  return open.sort((a, b) => Number(a.limits !== undefined) - Number(b.limits !== undefined))
 }
 
 /** The address, with the peer named at its end. */

@@ -8,6 +8,7 @@ import {
   TopicValidatorResult
 } from '@libp2p/gossipsub'
 import { createTopicScoreParams, type PeerScoreParams } from '@libp2p/gossipsub/score'
+import type { Stream } from '@libp2p/interface'
 import type { Clock } from '../common/index.ts'
 import { isLocal } from './dial-gate.ts'
 import { TokenBuckets } from './token-buckets.ts'
@@ -96,9 +97,10 @@ export function gossip(): (components: GossipSubComponents) => GossipSub {
   }
 }
 
-/** The part of gossipsub 17 that its interface leaves out; when an upgrade moves it, a test fails. */
-interface Scored {
+/** The parts of gossipsub 17 that its interface leaves out; when an upgrade moves them, a test fails. */
+interface Internals {
   score: { params: PeerScoreParams }
+  streamsOutbound: Map<string, { rawStream: Stream }>
 }
 
 /** What this node follows, whether it runs or not. */
@@ -122,6 +124,13 @@ export class Gossip {
     this.#pubsub = undefined
   }
 
+  /** A stream that ended while it was opened with a connection would be kept, and written to in vain. */
+  dropEnded(peer: string): void {
+    if (this.#pubsub === undefined) return
+    const { streamsOutbound } = this.#pubsub as unknown as Internals
+    if (streamsOutbound.get(peer)?.rawStream.writeStatus !== 'writable') streamsOutbound.delete(peer)
+  }
+
   /** Own messages are not judged. */
   subscribe(topic: string, judge: Judge): () => void {
     if (this.#judges.has(topic)) throw new Error(`${topic} has a judge already`)
@@ -137,7 +146,7 @@ export class Gossip {
 
   #follow(topic: string): void {
     if (this.#pubsub === undefined) return
-    ;(this.#pubsub as unknown as Scored).score.params.topics[topic] = TOPIC_SCORE
+    ;(this.#pubsub as unknown as Internals).score.params.topics[topic] = TOPIC_SCORE
     this.#pubsub.topicValidators.set(topic, async (from, { data }) => {
       return RESULTS[await this.#judge(topic, data, from.toString())]
     })

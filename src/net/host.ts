@@ -1,7 +1,7 @@
 import type { Connection, PrivateKey, Stream } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { systemClock } from '../common/index.ts'
-import { Connections, type Protocol, withPeer } from './connections.ts'
+import { Connections, directFirst, type Protocol, withPeer } from './connections.ts'
 import { RawControlStream } from './control-stream.ts'
 import { dialScope } from './dial-gate.ts'
 import { NetError } from './errors.ts'
@@ -151,9 +151,15 @@ class Libp2pHost implements Host {
     libp2p.addEventListener('peer:identify', ({ detail: { peerId, connection, listenAddrs } }) => {
       const peer = peerId.toString()
       this.#known.hear(peer, listenAddrs)
+      this.#gossip.dropEnded(peer)
       if (connection.status !== 'open' || this.#identified.has(peer)) return
       this.#identified.add(peer)
       this.#connected.tell(peer)
+    })
+    libp2p.addEventListener('connection:close', ({ detail: { remotePeer } }) => {
+      // Gossipsub keeps to one connection, and takes another one when it is identified.
+      const [other] = directFirst(libp2p.getConnections(remotePeer))
+      if (other !== undefined) void libp2p.services.identify.identify(other).catch(() => {})
     })
     libp2p.addEventListener('peer:disconnect', ({ detail }) => {
       this.#identified.delete(detail.toString())
@@ -172,8 +178,7 @@ class Libp2pHost implements Host {
     this.#starting = undefined
     this.#gossip.stop()
     // Sessions end now: a graceful close would wait for every stream's other half.
-    for (const connection of libp2p?.getConnections() ?? [])
-      connection.abort(new NetError('STOPPED', 'this node is stopping'))
+    end(libp2p?.getConnections() ?? [], new NetError('STOPPED', 'this node is stopping'))
     await libp2p?.stop()
   }
 
@@ -273,8 +278,7 @@ class Libp2pHost implements Host {
   cut(peer: string, reason: string, ms: number): void {
     this.#logger.warn(`no connections with ${peer} for ${Math.ceil(ms / 1000)} s: ${reason}`)
     this.#gate.cut(peer, ms)
-    for (const connection of this.#node?.connections.to(peer) ?? [])
-      connection.abort(new NetError('REFUSED', reason))
+    end(this.#node?.connections.to(peer) ?? [], new NetError('REFUSED', reason))
   }
 
   addressesOf(peer: string): string[] {
@@ -308,6 +312,16 @@ class Libp2pHost implements Host {
       ).catch(fail)
     } catch (error) {
       fail(error)
+    }
+  }
+}
+
+function end(connections: Connection[], error: Error): void {
+  for (const connection of connections) {
+    try {
+      connection.abort(error)
+    } catch {
+      // It went through a relay, and its way there is gone: it has ended already.
     }
   }
 }

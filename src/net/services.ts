@@ -1,6 +1,6 @@
 // What runs beside Shoal's own protocols.
 import type { GossipSub } from '@libp2p/gossipsub'
-import { identify, identifyPush } from '@libp2p/identify'
+import { type Identify, identify, identifyPush } from '@libp2p/identify'
 import type { ServiceMap } from '@libp2p/interface'
 import type { KadDHT } from '@libp2p/kad-dht'
 import { type Ping, ping } from '@libp2p/ping'
@@ -11,6 +11,7 @@ import type { NatOptions } from './types.ts'
 
 export interface Services extends ServiceMap {
   gossip: GossipSub
+  identify: Identify
   ping: Ping
   kademlia?: KadDHT
 }
@@ -57,7 +58,7 @@ export async function services(
     const { dcutr } = await import('@libp2p/dcutr')
     some.holePunch = dcutr()
   }
-  if (nat.autonat) {
+  if (nat.autonat || nat.upnp) {
     const { autoNATv2 } = await import('@libp2p/autonat-v2')
     some.autonat = autoNATv2()
   }
