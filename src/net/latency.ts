@@ -87,7 +87,12 @@ export function tunedMuxer<C>(
         stream.recvWindow = windowBytes
         const sendWindowUpdate = stream.sendWindowUpdate.bind(stream)
         stream.sendWindowUpdate = () => {
-          if (stream.recvWindowCapacity <= stream.recvWindow / 2) sendWindowUpdate()
+          if (stream.recvWindowCapacity > stream.recvWindow / 2) return
+          try {
+            sendWindowUpdate()
+          } catch {
+            // The connection has ended, which its streams hear of; yamux opens streams where nobody catches this.
+          }
         }
         return stream
       }

@@ -53,6 +53,12 @@ export async function services(
     const { circuitRelayServer } = await import('@libp2p/circuit-relay-v2')
     const limits = { defaultDurationLimit: RELAYED_MS, defaultDataLimit: RELAYED_BYTES }
     some.relay = circuitRelayServer({ reservations: { maxReservations: MAX_RESERVATIONS, ...limits } })
+    const { stun } = await import('./stun.ts')
+    some.stun = stun()
+  }
+  if (nat.webrtc) {
+    const { direct } = await import('./direct.ts')
+    some.direct = direct()
   }
   if (nat.holePunch) {
     const { dcutr } = await import('@libp2p/dcutr')

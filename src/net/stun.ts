@@ -5,8 +5,11 @@
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { isIPv6 } from 'node:net'
-import { multiaddr } from '@multiformats/multiaddr'
+import { isIP, isIPv6 } from 'node:net'
+import type { Listener } from '@libp2p/interface'
+import { tryGetNetConfig } from '@libp2p/utils'
+import type { WebRTCTransportComponents } from '@libp2p/webrtc'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Startable } from '../common/index.ts'
 
 const BINDING_REQUEST = 0x0001
@@ -14,6 +17,62 @@ const BINDING_RESPONSE = 0x0101
 const XOR_MAPPED_ADDRESS = 0x0020
 const MAGIC = 0x2112a442
 const HEADER_BYTES = 20
+/** One is enough; libp2p warns of more than four. */
+const MAX_SERVERS = 4
+
+type Components = Pick<WebRTCTransportComponents, 'events' | 'logger'>
+
+/** A libp2p service: answers on UDP wherever the node listens on TCP, on the port of the same number. */
+export function stun(): (components: Components) => Startable {
+  return (components) => new StunService(components)
+}
+
+class StunService implements Startable {
+  readonly #components: Components
+  readonly #servers = new Map<string, StunServer>()
+
+  constructor(components: Components) {
+    this.#components = components
+  }
+
+  async start(): Promise<void> {
+    this.#components.events.addEventListener('transport:listening', this.#onListening)
+  }
+
+  async stop(): Promise<void> {
+    this.#components.events.removeEventListener('transport:listening', this.#onListening)
+    await Promise.all([...this.#servers.values()].map((server) => server.stop()))
+    this.#servers.clear()
+  }
+
+  readonly #onListening = ({ detail: listener }: CustomEvent<Listener>): void => {
+    for (const address of listener.getAddrs().filter((each) => !isRelayed(each))) {
+      const { host = '', port, protocol } = tryGetNetConfig(address) ?? {}
+      const key = `${host} ${port}`
+      if (isIP(host) === 0 || port === undefined || protocol !== 'tcp' || this.#servers.has(key)) continue
+      const server = new StunServer(host, port)
+      this.#servers.set(key, server)
+      // Those who are relayed here stay relayed then.
+      server
+        .start()
+        .catch((error) => this.#components.logger.forComponent('shoal:stun')('%s - %e', key, error))
+    }
+  }
+}
+
+/** STUN servers for somebody with these connections: the relays that they go through. */
+export function stunServers(remotes: readonly Multiaddr[]): { urls: string }[] {
+  const urls = remotes.filter(isRelayed).flatMap((remote) => {
+    const { host, port } = tryGetNetConfig(remote) ?? {}
+    if (host === undefined || port === undefined) return []
+    return `stun:${isIPv6(host) ? `[${host}]` : host}:${port}`
+  })
+  return [...new Set(urls)].slice(0, MAX_SERVERS).map((url) => ({ urls: url }))
+}
+
+function isRelayed(address: Multiaddr): boolean {
+  return address.toString().includes('/p2p-circuit')
+}
 
 /** Answers on UDP `port` of `address`. */
 export class StunServer implements Startable {

@@ -8,8 +8,8 @@ type Transports = NonNullable<Libp2pOptions['transports']>
 
 /** Connections that come through one relay, so that a relay cannot fill all places. */
 const MAX_RELAYED_INBOUND = 32
-/** One would do; some may be gone. */
-const MAX_STUN_SERVERS = 4
+/** js-libp2p would ask servers of big companies where none are named. */
+const NO_ICE_SERVERS = { iceServers: [] }
 
 export async function transports(
   listen: string[],
@@ -25,18 +25,16 @@ export async function transports(
   const { circuitRelayTransport } = await import('@libp2p/circuit-relay-v2')
   some.push(circuitRelayTransport({ maxInboundStopStreams: MAX_RELAYED_INBOUND }))
   if (nat.webrtc) {
-    const { webRTC, webRTCDirect } = await import('@libp2p/webrtc')
-    // js-libp2p would ask servers of big companies where none are named.
-    const stunServers = () => (nat.stunServers?.() ?? []).slice(0, MAX_STUN_SERVERS)
-    some.push(webRTC({ rtcConfiguration: () => ({ iceServers: stunServers().map((urls) => ({ urls })) }) }))
+    const { webRtcPipes } = await import('./webrtc.ts')
+    const { webRTCDirect } = await import('@libp2p/webrtc')
+    some.push(webRtcPipes())
     // It would let in who does not have the pre-shared key. The other kind begins on a connection that had it.
-    if (!isPrivate) some.push(webRTCDirect({ rtcConfiguration: { iceServers: [] } }))
+    if (!isPrivate) some.push(webRTCDirect({ rtcConfiguration: NO_ICE_SERVERS }))
   }
   return some
 }
 
-/** What to listen on besides what the user said. */
+/** What to listen on besides what the user said. Relayed connections become WebRTC by themselves: see direct.ts. */
 export function natListen(nat: NatOptions = {}): string[] {
-  if (!nat.useRelays) return []
-  return nat.webrtc ? ['/p2p-circuit', '/webrtc'] : ['/p2p-circuit']
+  return nat.useRelays ? ['/p2p-circuit'] : []
 }

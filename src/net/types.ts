@@ -175,9 +175,7 @@ export interface NatOptions {
    * kind asks no dial gate: it tries whatever addresses the other side names.
    */
   webrtc?: boolean
-  /** Asked before each WebRTC connection: STUN servers, such as stun:192.0.2.1:4001. Absent: none. */
-  stunServers?: () => string[]
-  /** Ask the router to open a port. */
+  /** Ask the router to open a port; others are asked whether it did, so this brings `autonat`. */
   upnp?: boolean
   /** DCUtR: dial each other at the same time, told by a relayed connection. */
   holePunch?: boolean
