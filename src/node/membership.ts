@@ -24,6 +24,8 @@ import type { PrivateSwarm, SwarmFile } from './swarm-file.ts'
 
 /** From a connection to a valid certificate. A newcomer is admitted meanwhile, a slow node gets to know its swarm. */
 const SHOW_MS = 10_000
+/** For an answer with it: there is time for two. */
+const ASK_MS = SHOW_MS / 2
 /** Who shows none is not let in again for so long: it may have been admitted by then. */
 const CUT_MS = 60_000
 
@@ -75,8 +77,8 @@ export class Membership implements Startable {
   /** Watches over connections: who shows no certificate in time is cut. */
   async start(): Promise<void> {
     if (this.#stopListening !== undefined) return
-    this.#stopListening = this.#host.onConnect((peer) => void this.#expect(peer))
-    for (const peer of this.#host.peers) void this.#expect(peer)
+    this.#stopListening = this.#host.onConnect((peer) => this.#expect(peer))
+    for (const peer of this.#host.peers) this.#expect(peer)
   }
 
   async stop(): Promise<void> {
@@ -138,14 +140,13 @@ export class Membership implements Startable {
   }
 
   /** Some time for a certificate, and then none. */
-  async #expect(peer: string): Promise<void> {
-    if (await this.allows(peer)) return
-    this.#clock.after(SHOW_MS, () => void this.#insist(peer))
-  }
-
-  async #insist(peer: string): Promise<void> {
-    if (this.#life.signal.aborted || !this.#host.peers.includes(peer) || (await this.allows(peer))) return
-    this.#host.cut(peer, 'it shows no certificate of this private swarm', CUT_MS)
+  #expect(peer: string): void {
+    void this.allows(peer)
+    this.#clock.after(ASK_MS, () => void this.allows(peer)) // it may only have begun
+    this.#clock.after(SHOW_MS, () => {
+      if (this.#life.signal.aborted || this.#has(peer) || !this.#host.peers.includes(peer)) return
+      this.#host.cut(peer, 'it shows no certificate of this private swarm', CUT_MS)
+    })
   }
 
   /** Asks a peer for its certificate; the connection proves who it is. */
@@ -158,7 +159,7 @@ export class Membership implements Startable {
   }
 
   async #ask(peer: string): Promise<void> {
-    const signal = AbortSignal.any([this.#life.signal, AbortSignal.timeout(SHOW_MS)])
+    const signal = AbortSignal.any([this.#life.signal, AbortSignal.timeout(ASK_MS)])
     try {
       const answer = await this.#host.ask(peer, [], { type: 'probe' }, signal)
       if (answer.type !== 'probe' || answer.announcement === undefined) return
