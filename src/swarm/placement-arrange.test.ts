@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Arrangement, arrange, type Candidate } from './placement-arrange.ts'
-import type { Range } from './routing.ts'
+import type { Range } from './routing-search.ts'
 
 const SEED = 20_260_103
 

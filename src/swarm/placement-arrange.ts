@@ -6,7 +6,7 @@
  * moves that are left to be made, and a move that was made takes exactly its cost away. Whatever was cheapest before
  * is still cheapest after some have done their part.
  */
-import type { Range } from './routing.ts'
+import type { Range } from './routing-search.ts'
 
 export interface Candidate {
   readonly peer: string
@@ -43,7 +43,7 @@ export function arrange(blockCount: number, candidates: readonly Candidate[]): A
   const idle = fill(blockCount, candidates.filter(isHolder), candidates.filter(isIdle))
   if (idle.gaps.length === 0) return idle
   const spare = spares(blockCount, candidates)
-  const kept = candidates.filter((candidate) => isHolder(candidate) && !spare.has(candidate))
+  const kept = candidates.filter(isHolder).filter((candidate) => !spare.has(candidate))
   const free = candidates.filter((candidate) => candidate.held === undefined || spare.has(candidate))
   const moved = fill(blockCount, kept, free)
   if (moved.gaps.length === 0) return moved

@@ -1,6 +1,6 @@
 /** How much of a model fits on a machine. */
 import type { Profile } from '../net/index.ts'
-import type { Range } from './routing.ts'
+import type { Range } from './routing-search.ts'
 
 /** In bytes; offers round down to them, and who makes an offer must compute what others do. */
 export const MEMORY_UNIT = 1024
@@ -81,19 +81,16 @@ export function largestSpanFrom(model: HostableModel, start: number, caps: Caps)
 export function reach(model: HostableModel, room: Room): Uint16Array {
   const { blockCount } = model
   const { weights, cache } = sizesOf(model, room.positions)
-  const fits = (range: Range): boolean => {
-    const bytes = weights(range)
-    const isWhole = range.end - range.start === blockCount
-    return bytes + cache(range) <= room.memoryBytes && (isWhole || bytes <= room.diskBytes)
-  }
+  const fits = (range: Range, diskBytes: number): boolean =>
+    weights(range) <= diskBytes && weights(range) + cache(range) <= room.memoryBytes
   const ends = new Uint16Array(blockCount)
   let end = 0
   for (let start = 0; start < blockCount; start++) {
     end = Math.max(start, end)
-    while (end < blockCount && fits({ start, end: end + 1 })) end++
+    while (end < blockCount && fits({ start, end: end + 1 }, room.diskBytes)) end++
     ends[start] = end
   }
-  if (fits({ start: 0, end: blockCount })) ends[0] = blockCount
+  if (fits({ start: 0, end: blockCount }, Number.POSITIVE_INFINITY)) ends[0] = blockCount
   return ends
 }
 

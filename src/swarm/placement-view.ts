@@ -4,7 +4,7 @@ import type { HostedStage } from './discover.ts'
 import type { Candidate } from './placement-arrange.ts'
 import type { Offer } from './placement-offer.ts'
 import { type Caps, type HostableModel, type Room, reach, roomOf, type Span } from './placement-sizes.ts'
-import type { Range } from './routing.ts'
+import type { Range } from './routing-search.ts'
 
 export interface PlacementInput {
   /** This node's peer id. */

@@ -9,7 +9,7 @@
 import { arrange } from './placement-arrange.ts'
 import { type HostableModel, reach, roomOf, type Span, spanBytes } from './placement-sizes.ts'
 import { candidatesFor, have, type PlacementInput, type View, viewsOf } from './placement-view.ts'
-import type { Range } from './routing.ts'
+import type { Range } from './routing-search.ts'
 
 export type { PlacementInput } from './placement-view.ts'
 
