@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createHost } from './host.ts'
 import { loadIdentity } from './identity.ts'
 import { startLibp2p } from './libp2p.ts'
-import { CONTROL_PROTOCOL, DATA_PROTOCOL, INFO_PROTOCOL } from './protocols.ts'
+import { CONTROL_PROTOCOL, DATA_PROTOCOL, INFO_PROTOCOL, SWARM_PROTOCOL } from './protocols.ts'
 import type { Host } from './types.ts'
 import { MAX_MESSAGE_BYTES } from './wire/limits.ts'
 import type { Info } from './wire/types.ts'
@@ -129,5 +129,16 @@ test('info: a request above its bound', async () => {
   const stream = await open(INFO_PROTOCOL)
   const reset = isReset(stream)
   stream.send(lengthOf(1_000_000))
+  expect(await reset).toBe(true)
+})
+
+test.each([
+  ['a request above its bound', lengthOf(MAX_MESSAGE_BYTES + 1)],
+  ['bytes that are no protobuf', Uint8Array.of(3, 0, 0, 0, 0xff, 0xff, 0xff)],
+  ['a kind of request that is not known', Uint8Array.of(3, 0, 0, 0, 0xfa, 0x07, 0)]
+])('swarm: %s', async (_, bytes) => {
+  const stream = await open(SWARM_PROTOCOL)
+  const reset = isReset(stream)
+  stream.send(bytes)
   expect(await reset).toBe(true)
 })

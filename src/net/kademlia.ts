@@ -35,7 +35,7 @@ export async function kademlia(
 type Datastore = KadDHTComponents['datastore']
 
 /** Any peer may store any number of records, and js-libp2p keeps them in memory for two days. */
-function bounded(datastore: Datastore): Datastore {
+export function bounded(datastore: Datastore, most = MAX_RECORDS): Datastore {
   const keys = new Map<string, Parameters<Datastore['put']>[0]>()
   const remove: Datastore['delete'] = (key, options) => {
     keys.delete(key.toString())
@@ -44,7 +44,7 @@ function bounded(datastore: Datastore): Datastore {
   const put: Datastore['put'] = async (key, value, options) => {
     keys.delete(key.toString())
     keys.set(key.toString(), key)
-    const oldest = keys.size > MAX_RECORDS ? keys.values().next().value : undefined
+    const oldest = keys.size > most ? keys.values().next().value : undefined
     if (oldest !== undefined) await remove(oldest)
     return datastore.put(key, value, options)
   }
