@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Profile } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
-import { type ChainHop, findChain, findCover, NoChainError } from './routing.ts'
+import { findChain, findCover, NoChainError } from './routing.ts'
+import type { ChainHop } from './routing-cost.ts'
 
 const SEED = 20_260_102
 const MODEL = 'a'.repeat(64)

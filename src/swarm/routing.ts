@@ -1,12 +1,8 @@
 import { ShoalError } from '../common/index.ts'
 import type { Profile } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
-
-/** One hop of a chain: it computes blocks `[start, end)`, where `end` may be before the end of its span. */
-export interface ChainHop extends HostedStage {
-  readonly start: number
-  readonly end: number
-}
+import { type ChainHop, type Costs, UNKNOWN_LINKS } from './routing-cost.ts'
+import { cheapestPath, type Ends, type Path, promising, type Range } from './routing-search.ts'
 
 /** Thrown when nobody hosts some of the blocks, or they don't make a chain. */
 export class NoChainError extends ShoalError {
@@ -20,19 +16,49 @@ export class NoChainError extends ShoalError {
 }
 
 /**
- * The chain with the fewest hops through `[0, blockCount)`. A stage is entered at its first block and may be left
- * after any; all stages of a chain have the same profile. Throws a NoChainError.
+ * The cheapest chain through a model; with nothing known of links and speeds, the one with the fewest hops. A stage is
+ * entered at its first block and may be left after any; all stages of a chain have the same profile. Throws a
+ * NoChainError.
  */
-export function findChain(stages: readonly HostedStage[], model: string): ChainHop[] {
-  const candidates = stages.filter(({ stage }) => stage.model === model)
-  const groups = Map.groupBy(candidates, ({ stage }) => profileKey(stage.profile))
-  const results = [...groups.values()].map((group) =>
-    fewestHops(group, { start: 0, end: (group[0] as HostedStage).stage.blockCount })
-  )
-  const [shortest] = results.filter((result) => Array.isArray(result)).sort((a, b) => a.length - b.length)
-  if (shortest !== undefined) return shortest
-  const farthest = Math.max(0, ...results.filter((result) => typeof result === 'number'))
-  throw new NoChainError(farthest, `No chain covers the model: ${whatIsMissing(candidates, farthest)}`)
+export function findChain(stages: readonly HostedStage[], model: string, costs = UNKNOWN_LINKS): ChainHop[] {
+  const found = cheapestChain(stages, model, costs)
+  if (typeof found !== 'number') return found.chain
+  throw new NoChainError(found, `No chain covers the model: ${whatIsMissing(readyFor(stages, model), found)}`)
+}
+
+/** {@link findChain} and what it costs, or the first block that no chain reaches. */
+export function cheapestChain(stages: readonly HostedStage[], model: string, costs: Costs): Path | number {
+  let best: Path | undefined
+  let reached = 0
+  for (const group of groupsOf(stages, model)) {
+    const found = cheapestPath(group, wholeOf(group), endsOf(costs), costs)
+    if (typeof found === 'number') reached = Math.max(reached, found)
+    else if (best === undefined || found.costMs < best.costMs) best = found
+  }
+  return best ?? reached
+}
+
+/** Those of the stages that are worth looking at, where many searches are made with nearly the same costs. */
+export function shortlist(stages: readonly HostedStage[], model: string, costs: Costs): HostedStage[] {
+  return groupsOf(stages, model).flatMap((group) => promising(group, endsOf(costs), costs))
+}
+
+/** What is ready, by what must be equal in a chain. */
+function groupsOf(stages: readonly HostedStage[], model: string): HostedStage[][] {
+  const key = ({ stage }: HostedStage): string => `${stage.blockCount} ${profileKey(stage.profile)}`
+  return [...Map.groupBy(readyFor(stages, model), key).values()]
+}
+
+function readyFor(stages: readonly HostedStage[], model: string): HostedStage[] {
+  return stages.filter(({ stage }) => stage.model === model && stage.state === undefined)
+}
+
+function wholeOf(group: readonly HostedStage[]): Range {
+  return { start: 0, end: (group[0] as HostedStage).stage.blockCount }
+}
+
+function endsOf({ consumer }: Costs): Ends {
+  return { before: consumer, after: consumer }
 }
 
 function whatIsMissing(candidates: readonly HostedStage[], block: number): string {
@@ -52,61 +78,28 @@ function whatIsMissing(candidates: readonly HostedStage[], block: number): strin
   return `nobody reachable hosts ${what}. Host it with ${command}, ${more}`
 }
 
+const profileKeys = new WeakMap<Profile, string>()
+
+/** Equal for equal profiles. */
 export function profileKey(profile: Profile): string {
-  return JSON.stringify(Object.entries(profile).sort())
-}
-
-/** A way from block 0 to a hop, last hop first. */
-interface Path {
-  readonly hop: HostedStage
-  readonly before: Path | undefined
-}
-
-/** Blocks `[start, end)`. */
-export interface Range {
-  readonly start: number
-  readonly end: number
+  const known = profileKeys.get(profile)
+  if (known !== undefined) return known
+  const key = JSON.stringify(Object.entries(profile).sort())
+  profileKeys.set(profile, key)
+  return key
 }
 
 /**
- * The fewest of `stages`, all of one model and profile, that together compute `range` of it, if there are any. A
- * stage with the head is loaded to draw and gives no hidden states: it can't be left early.
+ * The cheapest of `stages`, all of one model and profile, that together compute `range` of it, if there are any; with
+ * nothing known of links and speeds, the fewest.
  */
-export function findCover(stages: readonly HostedStage[], range: Range): ChainHop[] | undefined {
-  const usable = stages.filter(({ stage }) => !stage.head || stage.end === range.end)
-  const cover = fewestHops(usable, range)
-  return Array.isArray(cover) ? cover : undefined
-}
-
-/** Breadth first over hops, each reached once; a number is the first block that can't be reached. */
-function fewestHops(stages: readonly HostedStage[], range: Range): ChainHop[] | number {
-  let farthest = range.start
-  const isFirst = ({ stage }: HostedStage): boolean => stage.start === range.start
-  let paths: Path[] = stages.filter(isFirst).map((hop) => ({ hop, before: undefined }))
-  let left = stages.filter((hop) => !isFirst(hop))
-  while (paths.length > 0) {
-    const longer: Path[] = []
-    for (const path of paths) {
-      const { start, end } = path.hop.stage
-      if (end >= range.end) return cut(path, range.end)
-      farthest = Math.max(farthest, end)
-      const follows = ({ stage }: HostedStage): boolean => stage.start > start && stage.start <= end
-      longer.push(...left.filter(follows).map((hop) => ({ hop, before: path })))
-      left = left.filter((hop) => !follows(hop))
-    }
-    paths = longer
-  }
-  return farthest
-}
-
-/** Each hop computes up to where the next begins. */
-function cut(last: Path, rangeEnd: number): ChainHop[] {
-  const chain: ChainHop[] = []
-  let end = rangeEnd
-  for (let path: Path | undefined = last; path !== undefined; path = path.before) {
-    const { start } = path.hop.stage
-    chain.unshift({ ...path.hop, start, end })
-    end = start
-  }
-  return chain
+export function findCover(
+  stages: readonly HostedStage[],
+  range: Range,
+  costs = UNKNOWN_LINKS,
+  ends = endsOf(costs)
+): ChainHop[] | undefined {
+  const ready = stages.filter(({ stage }) => stage.state === undefined)
+  const path = cheapestPath(ready, range, ends, costs)
+  return typeof path === 'number' ? undefined : path.chain
 }
