@@ -5,7 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Clock } from '../common/index.ts'
-import { type Announcement, announcements, createHost, type Host, type StageInfo } from '../net/index.ts'
+import {
+  type Announcement,
+  announcements,
+  createHost,
+  type Handlers,
+  type Host,
+  type StageInfo
+} from '../net/index.ts'
 import { decodeToken, encodeToken, issueCertificate, type Role, signGrant, swarmId } from '../swarm/index.ts'
 import { deputise, type InviteInit, invite, isFounder, joinPrivate } from './invitation.ts'
 import { Membership } from './membership.ts'
@@ -16,6 +23,12 @@ const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
 const HOUR_MS = 3_600_000
 const ALL: readonly Role[] = ['consumer', 'provider', 'seeder']
 const STAGE = { model: 'a'.repeat(64) } as StageInfo
+
+const SERVES_NOBODY: Handlers = {
+  info: () => ({ version: '', stages: [], addresses: [], peers: [] }),
+  control: (stream) => stream.abort(new Error('none here')),
+  data: () => undefined
+}
 
 /** Its timers run when the test says so. */
 class HandClock implements Clock {
@@ -83,17 +96,8 @@ async function up(name: string, init: { swarm?: PrivateSwarm; keyPath?: string }
   spied.mockImplementation((peer) => void cuts.push(peer))
   const membership = new Membership({ host, clock }, { swarm, folder: at(name) })
   host.serve({
-    info: () => ({ version: '', stages: [], addresses: [], peers: [] }),
-    control: (stream) => stream.abort(new Error('none here')),
-    data: () => undefined,
-    ask: (peer, request) =>
-      membership.answer(peer, request, () => ({
-        type: 'probe',
-        announcement: {
-          payload: announcements.encode(announcing(host, membership)),
-          signature: new Uint8Array(64)
-        }
-      }))
+    ...SERVES_NOBODY,
+    ask: (peer, request) => membership.answer(peer, request, () => ({ type: 'probe' }))
   })
   await host.start()
   await membership.start()
@@ -309,6 +313,24 @@ describe('a member', () => {
     })
     for (const node of [a, b, founder]) node.clock.runAll()
     expect([a.cuts, b.cuts, founder.cuts]).toEqual([[], [], []])
+  })
+
+  test('shows it with what it announces, too', async () => {
+    const founder = await founded()
+    const other = await member('other')
+    const payload = announcements.encode(announcing(founder.host, founder.membership))
+    const announcement = { payload, signature: new Uint8Array(64) }
+    founder.host.serve({
+      ...SERVES_NOBODY,
+      ask: (peer, request) =>
+        founder.membership.answer(peer, request, () => ({ type: 'probe', announcement }))
+    })
+    await connect(founder, other)
+    expect(await founder.host.ask(other.host.peerId, [], { type: 'directory', models: [] })).toMatchObject({
+      type: 'probe'
+    })
+    expect(await other.host.ask(founder.host.peerId, [], { type: 'probe' })).toMatchObject({ announcement })
+    expect(await other.membership.allows(founder.host.peerId)).toBe(true)
   })
 
   test('does what its roles say, and nothing else', async () => {

@@ -1,6 +1,6 @@
 /** A node's part in a private swarm: whom it takes for a member, and whom it admits if it is the founder's. */
 import { join } from 'node:path'
-import { type Clock, type Startable, systemClock } from '../common/index.ts'
+import { type Clock, type Startable, systemClock, VERSION } from '../common/index.ts'
 import {
   type Announcement,
   announcements,
@@ -17,6 +17,7 @@ import {
   type Role,
   readGrant,
   type SwarmName,
+  sealAnnouncement,
   swarmId
 } from '../swarm/index.ts'
 import { Admissions } from './membership-admissions.ts'
@@ -56,6 +57,7 @@ export class Membership implements Startable {
   readonly #members = new Map<string, Certified & { readonly bytes: Uint8Array }>()
   readonly #asking = new Map<string, Promise<void>>()
   readonly #life = new AbortController()
+  #shown: ReturnType<typeof sealAnnouncement> | undefined
   #stopListening: (() => void) | undefined
 
   constructor({ host, clock = systemClock }: MembershipComponents, { swarm, folder }: MembershipInit) {
@@ -108,13 +110,25 @@ export class Membership implements Startable {
     serve: (peer: string, request: SwarmRequest) => SwarmAnswer | Promise<SwarmAnswer>
   ): Promise<SwarmAnswer> {
     if (request.type === 'admit') return this.#admit(peer, request.grant)
-    // A probe's answer has the certificate: if both waited for the other's, nobody would show any.
-    if (request.type === 'probe') return serve(peer, request)
+    // Its answer has the certificate: if both waited for the other's, nobody would show any.
+    if (request.type === 'probe') return this.#show(await serve(peer, request))
     const role = request.type === 'assign' ? 'planner' : undefined
     if (await this.allows(peer, role)) return serve(peer, request)
     const message =
       role === undefined ? 'show a certificate of this swarm first' : `you are not a ${role} here`
     return { type: 'refused', code: 'membership', message }
+  }
+
+  /** Who has nothing to announce shows its certificate, too: in an announcement too old to be taken for one. */
+  async #show(answer: SwarmAnswer): Promise<SwarmAnswer> {
+    if (answer.type !== 'probe' || answer.announcement !== undefined) return answer
+    const { peerId: peer } = this.#host
+    const { certificate } = this
+    const nothing = { sequence: 0, ttlSeconds: 1, addresses: [], stages: [], wants: [], extensions: {} }
+    this.#shown ??= sealAnnouncement({ ...nothing, peer, version: VERSION, certificate }, (bytes) =>
+      this.#host.sign(bytes)
+    )
+    return { ...answer, announcement: (await this.#shown).sealed }
   }
 
   async #admit(peer: string, sealed: Sealed): Promise<SwarmAnswer> {
