@@ -2,6 +2,7 @@
  * Nodes that met through a relay connect directly where their routers let them, and let go of the relay: what ran
  * over it is dialled again by whoever needs it, and goes the new way. A libp2p service.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Connection, Startable } from '@libp2p/interface'
 import type { WebRTCTransportComponents } from '@libp2p/webrtc'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
@@ -11,6 +12,9 @@ import { NetError } from './errors.ts'
 const CONNECT_MS = 5_000
 /** On fast networks libdatachannel may begin to encrypt before it knows whom to trust, and gives up. */
 const ATTEMPTS = 2
+
+/** Hops dial a stream once more that has lasted for a second; what breaks sooner goes through the consumer. */
+const LET_GO_MS = 2_000
 
 type Components = Pick<WebRTCTransportComponents, 'transportManager' | 'events' | 'logger'>
 
@@ -43,23 +47,28 @@ class Direct implements Startable {
 
   async #replace(relayed: Connection): Promise<void> {
     const address = multiaddr(relayed.remoteAddr.toString().replace('/p2p-circuit/', '/p2p-circuit/webrtc/'))
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      if (relayed.status !== 'open' || !(await this.#connect(address))) continue
-      relayed.abort(new NetError('CLOSED', 'a direct connection takes over'))
-      return
+    let direct: Connection | undefined
+    for (
+      let attempt = 0;
+      attempt < ATTEMPTS && direct === undefined && relayed.status === 'open';
+      attempt++
+    ) {
+      direct = await this.#connect(address)
     }
+    if (direct === undefined) return
+    await delay(LET_GO_MS, undefined, { signal: this.#life.signal, ref: false }).catch(() => {})
+    if (direct.status === 'open') relayed.abort(new NetError('CLOSED', 'a direct connection takes over'))
   }
 
-  async #connect(address: Multiaddr): Promise<boolean> {
+  async #connect(address: Multiaddr): Promise<Connection | undefined> {
     const { transportManager, logger } = this.#components
+    const signal = AbortSignal.any([this.#life.signal, AbortSignal.timeout(CONNECT_MS)])
     try {
       // Not the connection manager: its dial to this peer, which has just given the relayed one, is not over yet.
-      const signal = AbortSignal.any([this.#life.signal, AbortSignal.timeout(CONNECT_MS)])
-      await transportManager.dial(address, { signal })
-      return true
+      return await transportManager.dial(address, { signal })
     } catch (error) {
-      logger.forComponent('shoal:direct')('no direct connection instead of %a - %e', address, error)
-      return false
+      logger.forComponent('shoal:direct')('no direct connection by %a - %e', address, error)
+      return undefined
     }
   }
 }
