@@ -10,7 +10,7 @@ import { Command } from 'commander'
 import { aborted, ShoalError } from '../common/index.ts'
 import { openModel } from '../models/index.ts'
 import { untilInterrupted } from './lifetime.ts'
-import { integer } from './options.ts'
+import { DEMO_MODEL, integer } from './options.ts'
 
 interface DemoOptions {
   readonly model: string
@@ -23,7 +23,6 @@ interface DemoOptions {
 }
 
 const SHOAL = fileURLToPath(new URL('../../bin/shoal.js', import.meta.url))
-const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 /** A process that does not end by then is not asked again; sessions are given five seconds to end. */
 const END_MS = 10_000
 

@@ -1,12 +1,12 @@
 /** What keeps this machine from taking part, in plain words, and what to do about it. */
 import { access, constants, mkdir, statfs } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { dataFolder, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
+import { DEMO_MODEL } from './options.ts'
 import { askStatus, modelInWords, swarmInWords } from './status.ts'
 
 interface DoctorOptions {
@@ -21,7 +21,6 @@ interface Finding {
   readonly advice?: string | undefined
 }
 
-const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 const GIB = 2 ** 30
 /** Below this a span of a useful model hardly fits. */
 const LITTLE_DISK_BYTES = 5 * GIB

@@ -1,10 +1,16 @@
 import { Command, CommanderError } from 'commander'
 import { ShoalError, VERSION } from '../common/index.ts'
+import { allowCommand, blockCommand } from './block.ts'
 import { certifyCommand } from './certify.ts'
 import { demoCommand } from './demo.ts'
+import { doctorCommand } from './doctor.ts'
 import { finishCommand } from './finish.ts'
+import { inviteCommand } from './invite.ts'
+import { joinCommand } from './join.ts'
+import { leaveCommand } from './leave.ts'
 import { UsageError } from './lifetime.ts'
 import { runCommand } from './run.ts'
+import { peersCommand, statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line is wrong. */
@@ -22,7 +28,12 @@ const program = new Command('shoal')
   .showHelpAfterError('(see --help)')
   .configureHelp({ showGlobalOptions: true })
 
-for (const command of [upCommand(), finishCommand(), runCommand(), certifyCommand(), demoCommand()]) {
+const commands = [
+  ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand(), finishCommand()],
+  ...[joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand()],
+  ...[certifyCommand(), demoCommand()]
+]
+for (const command of commands) {
   program.addCommand(command.showHelpAfterError('(see --help)').exitOverride())
 }
 

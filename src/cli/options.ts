@@ -1,7 +1,11 @@
 /** What the commands' flags have in common. */
+
+import { fileURLToPath } from 'node:url'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { InvalidArgumentError, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
+
+export const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 
 export function integer(low: number, high: number): (text: string) => number {
   return (text) => {
@@ -21,6 +25,21 @@ export function decimal(low: number, high: number): (text: string) => number {
     }
     return value
   }
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
+  ...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 }
+}
+
+/** An amount of memory or disk, such as 8GiB or 500MB. */
+export function bytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([a-z]+)?$/i.exec(text.trim()) ?? []
+  const factor = UNITS[(unit ?? 'B').toUpperCase()]
+  if (number === undefined || factor === undefined) {
+    throw new InvalidArgumentError('It must be an amount with its unit, such as 8GiB or 500MB.')
+  }
+  return Math.floor(Number(number) * factor)
 }
 
 /** `a-b`: from block a up to, not including, block b. */

@@ -1,11 +1,10 @@
-import { tmpdir } from 'node:os'
 import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
-import { ChatText, openModel } from '../models/index.ts'
-import { Node } from '../node/index.ts'
+import { ChatText, type ModelFile, openModel } from '../models/index.ts'
+import { dataFolder, Node, neighboursFolder, readSwarmFile } from '../node/index.ts'
 import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
-import { type ChainHop, findChain, NamedNodes } from '../swarm/index.ts'
+import type { ChainHop } from '../swarm/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer } from './options.ts'
 
@@ -14,6 +13,7 @@ const FIRST_STRETCH = 512
 
 interface RunOptions {
   readonly peer: string[]
+  readonly dataDir: string
   readonly maxTokens: number
   readonly temperature: number
   readonly topK: number
@@ -54,6 +54,7 @@ export function runCommand(): Command {
     .option('--seed <number>', 'the same seed draws the same answer', integer(0, 2 ** 32 - 1), 0)
     .option('--system <text>', 'a system message')
     .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
+    .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
     .option('--verbose', 'print the chain and its timings')
     .option('--json', 'print one JSON object instead of text')
     .action(run)
@@ -61,32 +62,28 @@ export function runCommand(): Command {
 
 async function run(path: string, prompt: string | undefined, options: RunOptions): Promise<void> {
   const signal = untilInterrupted()
-  if (options.peer.length === 0) {
-    throw new UsageError('No nodes to ask: name at least one with --peer ADDRESS ("shoal up" prints it).')
-  }
   const question = prompt ?? (process.stdin.isTTY ? '' : await readAll(process.stdin))
   if (question.trim() === '') throw new UsageError('No prompt: give one as argument or on standard input.')
   const model = await openModel(path)
   try {
     const chat = new ChatText(model)
-    const node = new Node({ dataDir: tmpdir(), listen: [], peers: [], ephemeral: true })
+    const node = await consumerNode(options)
     await withStarted([chat, node], signal, async () => {
-      let warn = (peer: string, error: Error): void => console.error(`warning: ${peer}: ${error.message}`)
-      const onUnreachable = (peer: string, error: Error): void => warn(peer, error)
-      const directory = new NamedNodes(node, { addresses: options.peer, onUnreachable })
-      await directory.refresh(signal)
-      warn = () => {} // who is missing later is told by what happens to the chain
-      const chain = findChain(directory.stages, model.id)
       const system =
         options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
       const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
+      const waitMs = options.wait * 1000
+      const chain = await findWay(node, model, { promptTokens: tokens.length, waitMs, signal, ...options })
       const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
       const sampler = defaultSampler(options)
       const reserve = tokens.length + Math.min(maxTokens, FIRST_STRETCH)
-      const waitMs = options.wait * 1000
+      const onEvent = (event: ChainEvent): void => {
+        if (event.type === 'lost') node.swarm.report(event.hop.peer)
+        note(event)
+      }
       const session = await openSession(
-        { host: node.host, relays: node.relays, directory },
-        { chain, sampler, reserve, waitMs, signal, onEvent: note }
+        { host: node.host, relays: node.relays, directory: node.swarm },
+        { chain, sampler, reserve, waitMs, signal, onEvent }
       )
       const request = { tokens, maxTokens, signal, waitMs, stream: !options.json }
       const measured = await answer(session, chat, request).finally(() => session.close())
@@ -100,6 +97,38 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
   } finally {
     await model.close()
   }
+}
+
+/** A node that only asks, in the swarm that this machine has joined. */
+async function consumerNode({ dataDir, peer }: RunOptions): Promise<Node> {
+  return new Node({
+    ...{ dataDir, listen: [], peers: peer, ephemeral: true },
+    joined: await readSwarmFile(dataDir),
+    neighbours: neighboursFolder(),
+    onProgress: (message, level) => {
+      if (level === 'warning') console.error(`warning: ${message}`)
+    }
+  })
+}
+
+interface WayOptions {
+  readonly promptTokens: number
+  readonly maxTokens: number
+  readonly waitMs: number
+  readonly signal: AbortSignal
+}
+
+/** The chain to ask; where there is none yet, says what is missing, and that it is wanted, and waits. */
+async function findWay(node: Node, model: ModelFile, options: WayOptions): Promise<readonly ChainHop[]> {
+  const { promptTokens, maxTokens: answerTokens, waitMs, signal } = options
+  let said: string | undefined
+  const onMissing = ({ message }: Error): void => {
+    if (message !== said) console.error(`note: ${message}`)
+    said = message
+  }
+  const request = { model: model.id, promptTokens, answerTokens, waitMs, signal, onMissing }
+  const { chain } = await node.route(request)
+  return chain
 }
 
 /** What happens to the chain, for whoever wonders why the text pauses. */

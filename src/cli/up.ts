@@ -1,16 +1,30 @@
 import { Command } from 'commander'
 import { aborted } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
-import { dataFolder, type FinishProgress, Node } from '../node/index.ts'
+import type { StageInfo } from '../net/index.ts'
+import { dataFolder, type FinishProgress, joinPublic, Node, neighboursFolder } from '../node/index.ts'
 import { sessionCount } from './finish.ts'
-import { Lifetime, UsageError, withStarted } from './lifetime.ts'
-import { addresses, blocks, integer, kvTypeOption, peerOption } from './options.ts'
+import { askToJoin } from './join.ts'
+import { INTERRUPTED, Lifetime, UsageError, withStarted } from './lifetime.ts'
+import {
+  addresses,
+  blocks,
+  bytes,
+  collect,
+  DEMO_MODEL,
+  integer,
+  kvTypeOption,
+  peerOption
+} from './options.ts'
 
 interface UpOptions {
-  readonly model?: string
+  readonly model?: string[]
   readonly blocks?: { start: number; end: number }
+  readonly memory?: number
   readonly peer: string[]
   readonly listen?: string[]
+  readonly public?: boolean
+  readonly acceptPlans?: boolean
   readonly context: number
   readonly sessions: number
   readonly threads?: number
@@ -20,19 +34,31 @@ interface UpOptions {
   readonly json?: boolean
 }
 
-/** Only this machine can connect until swarms are joined on purpose. */
-const LISTEN = '/ip4/127.0.0.1/tcp/0'
-
 export function upCommand(): Command {
   return new Command('up')
     .description(
-      'Start a node: host blocks of a model and serve whoever asks. Ctrl-C lets running answers move to other ' +
-        'nodes or end, two minutes at most; a second Ctrl-C stops at once.'
+      'Start a node: join the swarm, host the blocks that it lacks most, and serve whoever asks. Ctrl-C lets running ' +
+        'answers move to other nodes or end, two minutes at most; a second Ctrl-C stops at once.'
     )
-    .option('--model <file>', 'the GGUF file to host blocks of (its first part, if it has several)')
-    .option('--blocks <start-end>', 'the blocks to host, END not included (default: all)', blocks)
+    .option(
+      '--model <file>',
+      'a GGUF file to host blocks of, its first part if it has several (may be given several times; default: the embedded one)',
+      collect
+    )
+    .option(
+      '--memory <size>',
+      'most memory for weights and KV cache, such as 8GiB; 0 hosts nothing (default: half of what is free)',
+      bytes
+    )
+    .option('--blocks <start-end>', 'host these blocks, END not included, whatever the swarm lacks', blocks)
+    .option('--public', 'join the public swarm, now and from now on')
     .addOption(peerOption())
-    .option('--listen <address>', `multiaddr to listen on (default: ${LISTEN})`, addresses)
+    .option(
+      '--listen <address>',
+      'multiaddr to listen on (default: this machine only, or all addresses in a swarm)',
+      addresses
+    )
+    .option('--accept-plans', 'private swarms: host what "shoal plan --apply" says')
     .option('--context <positions>', 'KV positions, shared by all sessions', integer(1, 2 ** 24), 4096)
     .option('--sessions <count>', 'most sessions at once', integer(1, 256), 8)
     .option('--threads <count>', 'threads per batch (default: by the size of the span)', integer(1, 1024))
@@ -45,14 +71,35 @@ export function upCommand(): Command {
 
 async function up(options: UpOptions): Promise<void> {
   const lifetime = new Lifetime()
-  const { model, peer, listen, dataDir, json } = options
-  if (model === undefined && options.blocks !== undefined) throw new UsageError('--blocks needs --model.')
+  const { peer, listen, dataDir, json } = options
+  const models = options.model ?? [DEMO_MODEL]
+  if (options.blocks !== undefined && options.model?.length !== 1) {
+    throw new UsageError('--blocks needs --model, once.')
+  }
+  if (options.blocks !== undefined && options.memory !== undefined) {
+    throw new UsageError(
+      '--memory is for nodes that choose their blocks themselves: leave it or --blocks out.'
+    )
+  }
   const { context, sessions, threads, gpuLayers, kvType } = options
+  const engine = { context, sessions, threads, gpuLayers, kvType }
+  if (options.public) await joinPublic(dataDir)
+  const joined = await askToJoin(dataDir)
+  if (joined === undefined) {
+    process.exitCode = INTERRUPTED
+    return
+  }
   const say = (message: string): void => void (json || console.error(message))
   const node = new Node({
     dataDir,
-    listen: listen ?? [LISTEN],
+    joined,
+    neighbours: neighboursFolder(),
+    ...(listen === undefined ? {} : { listen }),
     peers: peer,
+    acceptPlans: options.acceptPlans ?? false,
+    ...(options.blocks === undefined
+      ? { contribution: { ...engine, models, memoryBytes: options.memory } }
+      : { hosting: { ...engine, model: models[0] as string, blocks: options.blocks } }),
     onProgress: (message, level) => {
       if (level === 'warning') console.error(`warning: ${message}`)
       else say(message)
@@ -60,22 +107,22 @@ async function up(options: UpOptions): Promise<void> {
     onFinish: () => {
       say('asked to leave (shoal finish)')
       lifetime.finish()
-    },
-    ...(model === undefined
-      ? {}
-      : { hosting: { model, context, sessions, threads, gpuLayers, kvType, blocks: options.blocks } })
+    }
   })
   const serve = async (): Promise<void> => {
     const { addresses, peerId } = node.host
-    const info = node.stage?.info
-    const span = info === undefined ? undefined : `${info.start}-${info.end}`
+    const hosted = node.hosted.map(({ model, name, start, end }) => ({
+      model,
+      name,
+      span: `${start}-${end}`
+    }))
     if (json) {
-      console.log(JSON.stringify({ peer: peerId, addresses, model: info?.model, name: info?.name, span }))
+      console.log(JSON.stringify({ peer: peerId, addresses, ...hosted[0] }))
     } else {
       console.log(`node ${peerId}`)
       for (const address of addresses) console.log(`address ${address}`)
-      if (info !== undefined) console.log(`hosts blocks ${span} of ${info.blockCount}, ${info.name}`)
-      console.log('Press Ctrl-C to stop.')
+      for (const span of node.hosted) console.log(hostsWhat(span))
+      console.log('Press Ctrl-C to stop; "shoal status" elsewhere says how it does.')
     }
     await aborted(lifetime.signal)
     await lifetime.drain((signal) => node.finish({ signal, onProgress: finishReport(say) }))
@@ -85,6 +132,10 @@ async function up(options: UpOptions): Promise<void> {
   } catch (error) {
     if (!lifetime.signal.aborted) throw error // interrupted while it started: that is how to end it, too
   }
+}
+
+function hostsWhat({ start, end, blockCount, name }: StageInfo): string {
+  return `hosts blocks ${start}-${end} of ${blockCount}, ${name}`
 }
 
 function finishReport(say: (message: string) => void): (progress: FinishProgress) => void {

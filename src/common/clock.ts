@@ -12,7 +12,7 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   after: (ms, run) => {
-    const timer = setTimeout(run, ms).unref()
+    const timer = setTimeout(run, Math.max(0, ms)).unref()
     return () => clearTimeout(timer)
   }
 }

@@ -3,4 +3,4 @@ export { type CertifyOptions, type CertifyReport, type CutReport, certify } from
 export { type ChatMessage, ChatText } from './chat.ts'
 export { type ModelMemory, memoryOf } from './memory.ts'
 export { type ModelFile, openModel } from './model-file.ts'
-export { type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'
+export { checkSpans, type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'

@@ -53,6 +53,11 @@ export async function writeSpan(
   return { files: [path], embedding: embedding.table, bytes: plan.byteLength + embedding.bytes }
 }
 
+/** Throws an UnsupportedModelError where parts of the model would not compute the same. Reads nothing. */
+export function checkSpans({ gguf, blockCount }: ModelFile): void {
+  sliceGguf(gguf, { start: 0, end: 1, embedding: false, head: blockCount === 1 })
+}
+
 async function writeEmbedding(
   model: ModelFile,
   path: string,

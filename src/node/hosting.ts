@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os'
 import type { KvType } from '../engine/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { type ModelFile, openModel, writeSpan } from '../models/index.ts'
+import type { Profile } from '../net/index.ts'
 import { measureSpeed, Stage, type StageServer } from '../stage/index.ts'
 import { collectGarbage } from './garbage.ts'
 
@@ -87,14 +88,17 @@ export class Hosting {
       ...{ context, sequences: sessions, kvTypeK: kvType, kvTypeV: kvType }
     })
     const { id, architecture, blockCount } = model
-    const name = model.name.slice(0, MAX_NAME)
-    const longContext = usesLongFactors(model, context)
-    const profile = { kvTypeK: kvType, kvTypeV: kvType, flashAttention: true, codec: CODEC, longContext }
+    const [name, profile] = [nameOf(model), profileOf(model, this.#init)]
     const stage = new Stage({ engine }, { model: id, name, architecture, start, end, blockCount, profile })
-    report?.('loading into the engine')
-    await stage.start(options)
-    stage.speed = await measureSpeed(engine)
-    return stage
+    try {
+      report?.('loading into the engine')
+      await stage.start(options)
+      stage.speed = await measureSpeed(engine)
+      return stage
+    } catch (error) {
+      await stage.stop()
+      throw error
+    }
   }
 
   async #retire(signal: AbortSignal | undefined): Promise<void> {
@@ -109,6 +113,16 @@ export class Hosting {
   async stop(): Promise<void> {
     await this.#stage?.stop()
   }
+}
+
+export function nameOf({ name }: ModelFile): string {
+  return name.slice(0, MAX_NAME)
+}
+
+/** What a stage of the model agrees on with others in its chain. */
+export function profileOf(model: ModelFile, { kvType, context }: EngineSettings): Profile {
+  const longContext = usesLongFactors(model, context)
+  return { kvTypeK: kvType, kvTypeV: kvType, flashAttention: true, codec: CODEC, longContext }
 }
 
 /** llama.cpp switches rope factors when the context, in steps of 256, outgrows the one trained first. */

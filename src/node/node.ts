@@ -1,40 +1,59 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
-import { ShoalError, type Startable, VERSION } from '../common/index.ts'
-import { type KvType, LlamaEngine } from '../engine/index.ts'
-import { type ModelFile, openModel, writeSpan } from '../models/index.ts'
-import { createHost, type Host, type HostLogger, type PeerAddress } from '../net/index.ts'
+import { ShoalError, type Startable, systemClock, VERSION } from '../common/index.ts'
+import {
+  createHost,
+  dialScope,
+  type Host,
+  type HostInit,
+  type HostLogger,
+  type StageInfo
+} from '../net/index.ts'
 import { Relays } from '../session/index.ts'
-import { Stage, StageServer } from '../stage/index.ts'
-import { collectGarbage } from './garbage.ts'
+import { type Stage, StageServer } from '../stage/index.ts'
+import type { Route, Swarm } from '../swarm/index.ts'
+import { Contributor } from './contributor.ts'
+import { type EngineSettings, Hosting } from './hosting.ts'
 import { type FinishProgress, Instance } from './instance.ts'
+import { peerLists } from './membership.ts'
+import { Neighbours } from './neighbours.ts'
+import { Participant, type WayRequest } from './participant.ts'
+import { openShelf } from './shelf.ts'
+import type { NodeStatus } from './status.ts'
+import type { SwarmFile } from './swarm-file.ts'
 
-/** A span to host. */
-export interface HostingSettings {
+/** A span to host, whatever the swarm lacks. */
+export interface HostingSettings extends EngineSettings {
   /** A GGUF file. */
   readonly model: string
   /** Blocks `[start, end)`; default: all. */
   readonly blocks?: { readonly start: number; readonly end: number } | undefined
-  /** KV positions, shared by all sessions. */
-  readonly context: number
-  readonly sessions: number
-  /** Default: by the size of the span. */
-  readonly threads?: number | undefined
-  readonly kvType: KvType
-  /** Blocks on a GPU; default all, 0 none. */
-  readonly gpuLayers?: number | undefined
+}
+
+/** To host what the swarm lacks most. */
+export interface ContributionSettings extends EngineSettings {
+  /** GGUF files that blocks may be hosted of. */
+  readonly models: readonly string[]
+  /** Most memory for weights and KV cache, in bytes; default: half of what is free. */
+  readonly memoryBytes?: number | undefined
 }
 
 export interface NodeSettings {
   /** Identity and spans are kept here; only one node at a time can use it. */
   readonly dataDir: string
-  /** Multiaddrs; empty: only dials. */
-  readonly listen: readonly string[]
+  /** Multiaddrs; empty: only dials. Default: by what was joined. */
+  readonly listen?: readonly string[]
   /** Multiaddrs of nodes to know from the start. */
   readonly peers: readonly string[]
+  /** What this machine has joined. Default: nothing, and nothing but loopback is dialled. */
+  readonly joined?: SwarmFile
+  /** Folder in which nodes of this machine find each other. Default: they don't. */
+  readonly neighbours?: string | undefined
   readonly hosting?: HostingSettings
+  readonly contribution?: ContributionSettings
+  /** Private swarms: host what a planner says. */
+  readonly acceptPlans?: boolean
   /** A new identity that is not kept, and no hold on the folder: for consumers that come and go. */
   readonly ephemeral?: boolean
   /** Bytes per session of what was sent, kept in memory for replay; what is more goes to disk. Default 16 MiB. */
@@ -45,13 +64,21 @@ export interface NodeSettings {
   readonly onFinish?: () => void
 }
 
-/** Frames' codec until others are negotiated. */
-const CODEC = 'f32'
-/** More threads than this much work keeps busy only wait for each other. */
-const BYTES_PER_THREAD = 64 * 1024 * 1024
-
-/** llama.cpp rounds contexts up to multiples of it. */
-const CONTEXT_STEP = 256
+const NOTHING_JOINED: SwarmFile = { kind: 'local', asked: false, allow: [], block: [] }
+/** Only this machine can connect until swarms are joined on purpose. */
+const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
+/** Beside the API's 8642. */
+const PORT = 8643
+const EVERYWHERE = [
+  `/ip4/0.0.0.0/tcp/${PORT}`,
+  `/ip6/::/tcp/${PORT}`,
+  `/ip4/0.0.0.0/tcp/${PORT + 1}/ws`,
+  `/ip4/0.0.0.0/udp/${PORT}/webrtc-direct`
+]
+/** All that helps others to reach this node, and it to help others. */
+const NAT = { relay: true, useRelays: true, webrtc: true, upnp: true, holePunch: true, autonat: true }
+/** Of what is free when it starts: people go on using their machine. */
+const MEMORY_SHARE = 0.5
 /**
  * Consumers move their sessions within seconds. Where nobody else hosts the blocks, this is time for an answer of
  * 1,000 tokens at 10 per second; a consumer that only sits there keeps nobody longer.
@@ -61,7 +88,9 @@ const FINISH_MS = 120_000
 const COUNT_MS = 200
 /** What an Info may hold of each; see docs/PROTOCOL.md. */
 const MAX_ADDRESSES = 16
-const MAX_NAME = 256
+const MAX_PEERS = 64
+/** Peers are pinged for a status; who does not answer by then has no round trip in it. */
+const STATUS_PING_MS = 1_000
 
 export interface StartOptions {
   readonly signal?: AbortSignal
@@ -79,22 +108,28 @@ export class Node implements Startable {
   /** For the sessions that this node consumes. */
   readonly relays = new Relays()
   readonly #settings: NodeSettings
+  readonly #joined: SwarmFile
   readonly #server: StageServer
+  readonly #participant: Participant
+  readonly #neighbours: Neighbours | undefined
   readonly #instance: Instance | undefined
-  readonly #known: PeerAddress[] = []
   readonly #finishWatchers = new Set<(progress: FinishProgress) => void>()
-  #stage: Stage | undefined
+  #hosting: Hosting | undefined
+  #contributor: Contributor | undefined
+  #startedAt = 0
   #started: Promise<void> | undefined
   #finishing: Promise<void> | undefined
 
   constructor(settings: NodeSettings) {
+    const {
+      dataDir,
+      ephemeral = false,
+      replayMemoryBytes: logMemoryBytes,
+      joined = NOTHING_JOINED
+    } = settings
     this.#settings = settings
-    const { dataDir, listen, logger, ephemeral, replayMemoryBytes: logMemoryBytes } = settings
-    this.host = createHost({
-      identity: ephemeral ? { ephemeral: true } : { keyPath: join(dataDir, 'identity.key') },
-      listen: [...listen],
-      ...(logger === undefined ? {} : { logger })
-    })
+    this.#joined = joined
+    this.host = createHost(hostInit(settings, joined))
     this.#server = new StageServer(
       { host: this.host },
       {
@@ -102,94 +137,179 @@ export class Node implements Startable {
         ...(logMemoryBytes === undefined ? {} : { logMemoryBytes })
       }
     )
-    if (!ephemeral) this.#instance = new Instance(dataDir, { finish: (say, gone) => this.#asked(say, gone) })
+    if (settings.neighbours !== undefined) {
+      const secret = joined.kind === 'private' ? Buffer.from(joined.key).toString('hex') : joined.kind
+      this.#neighbours = new Neighbours(settings.neighbours, secret)
+    }
+    this.#participant = new Participant(
+      { host: this.host, clock: systemClock, random: Math.random, neighbours: this.#neighbours },
+      {
+        ...{
+          joined,
+          addresses: settings.peers,
+          folder: dataDir,
+          isPassing: ephemeral,
+          logger: settings.logger
+        },
+        load: (model) => this.#server.loads(model),
+        assign: settings.acceptPlans ? (span) => this.#assigned(span) : undefined,
+        onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
+      }
+    )
+    if (ephemeral) return
+    this.#instance = new Instance(dataDir, {
+      finish: (say, gone) => this.#asked(say, gone),
+      status: (say) => void this.status().then(say)
+    })
   }
 
   get #logFolder(): string {
     return join(this.#settings.dataDir, 'replay')
   }
 
-  /** What it hosts, once started. */
+  /** What it hosts now. */
   get stage(): Stage | undefined {
-    return this.#stage
+    return this.#hosting?.stage
+  }
+
+  /** What it tells others that it hosts. */
+  get hosted(): StageInfo[] {
+    return this.#finishing === undefined ? this.#server.infos : []
+  }
+
+  get swarm(): Swarm {
+    return this.#participant.swarm
+  }
+
+  /** Resolves when all ways to find others have been tried once. */
+  get joined(): Promise<void> {
+    return this.#participant.joined
+  }
+
+  /** See Participant. */
+  route(request: WayRequest): Promise<Route> {
+    return this.#participant.route(request)
   }
 
   /**
-   * Loads what it hosts before anybody can ask for it. If it throws, `stop` frees what was started. Throws
-   * `ShoalError` IN_USE when another node uses the folder. Peers that can't be reached are warnings.
+   * Loads the span that it is told to host before anybody can ask for it; joining, and choosing what to host, go on
+   * after that. If it throws, `stop` frees what was started. Throws `ShoalError` IN_USE when another node uses the
+   * folder. Peers that can't be reached are warnings.
    */
   start(options: StartOptions = {}): Promise<void> {
     this.#started ??= this.#start(options)
     return this.#started
   }
 
-  async #start(options: StartOptions): Promise<void> {
-    const { hosting, dataDir, listen, peers } = this.#settings
+  async #start({ signal }: StartOptions): Promise<void> {
+    const { hosting, dataDir, peers, listen = listenOn(this.#joined) } = this.#settings
     for (const address of peers) checkAddress(address)
     await mkdir(dataDir, { recursive: true })
     if (this.#instance !== undefined) {
       await this.#instance.hold()
       await rm(this.#logFolder, { recursive: true, force: true }) // what a crash has left
     }
-    options.signal?.throwIfAborted()
+    signal?.throwIfAborted()
     if (hosting !== undefined) {
-      this.#stage = await this.#load(hosting, options)
-      collectGarbage()
+      this.#hosting = this.#hostingWith(hosting)
+      await this.#hosting.host(hosting.model, hosting.blocks, signal)
     }
-    this.host.serve({
-      info: () => ({
-        version: VERSION,
-        stages: this.#finishing === undefined ? this.#server.infos : [],
-        addresses: this.host.addresses.slice(0, MAX_ADDRESSES),
-        peers: this.#known
-      }),
-      control: (stream) => this.#server.control(stream),
-      data: (ticket, stream) => this.relays.accept(ticket, stream) ?? this.#server.data(ticket, stream)
-    })
+    await this.#prepareContribution(signal)
+    this.#serve()
     await this.host.start().catch((cause: Error) => {
       const [reason] = /E[A-Z]+: .*/.exec(cause.message) ?? [cause.message] // the rest is advice for programmers
       throw new ShoalError('LISTEN', `Cannot listen on ${listen.join(', ')}: ${reason}`, { cause })
     })
-    await this.#connect(peers, options.signal)
+    this.#startedAt = performance.now()
+    const { addresses, peerId } = this.host
+    if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
+    await this.#participant.start()
+    this.#participant.announce({ stages: this.hosted })
+    await this.#contributor?.start()
   }
 
-  async #connect(addresses: readonly string[], signal?: AbortSignal): Promise<void> {
-    const found = await Promise.allSettled(addresses.map((address) => this.host.connect(address, signal)))
-    signal?.throwIfAborted()
-    for (const [index, result] of found.entries()) {
-      const address = addresses[index] as string
-      if (result.status === 'fulfilled') this.#known.push({ peer: result.value, addresses: [address] })
-      else this.#settings.onProgress?.(`${address}: ${(result.reason as Error).message}`, 'warning')
-    }
+  #hostingWith(settings: EngineSettings): Hosting {
+    const report = (message: string): void => this.#report(message, 'info')
+    const folder = join(this.#settings.dataDir, 'spans')
+    return new Hosting({ server: this.#server }, { ...settings, folder, report })
   }
 
-  async #load(hosting: HostingSettings, options: StartOptions): Promise<Stage> {
-    const report = (message: string): void => this.#settings.onProgress?.(message, 'info')
-    const model = await openModel(hosting.model, options.signal)
-    try {
-      const { start, end } = hosting.blocks ?? { start: 0, end: model.blockCount }
-      report(`writing blocks ${start}-${end} of ${model.name}`)
-      const span = await writeSpan(model, { start, end }, join(this.#settings.dataDir, 'spans'), options)
-      const { kvType, context, sessions, gpuLayers } = hosting
-      const threads =
-        hosting.threads ?? Math.min(availableParallelism(), Math.ceil(span.bytes / BYTES_PER_THREAD))
-      const engine = new LlamaEngine({
-        files: span.files,
-        ...(span.embedding === undefined ? {} : { embedding: span.embedding }),
-        ...(gpuLayers === undefined ? {} : { gpuLayers }),
-        ...{ context, sequences: sessions, threads, kvTypeK: kvType, kvTypeV: kvType }
+  async #prepareContribution(signal: AbortSignal | undefined): Promise<void> {
+    const { contribution } = this.#settings
+    if (contribution === undefined) return
+    const { memoryBytes = Math.floor(process.availableMemory() * MEMORY_SHARE), models } = contribution
+    const shelf = await openShelf(models, contribution, signal)
+    this.#hosting = this.#hostingWith(contribution)
+    this.#contributor = new Contributor(
+      {
+        ...{ participant: this.#participant, hosting: this.#hosting, server: this.#server, shelf },
+        ...{ clock: systemClock, random: Math.random }
+      },
+      {
+        ...contribution,
+        ...{ self: this.host.peerId, memoryBytes, report: (message, level) => this.#report(message, level) }
+      }
+    )
+  }
+
+  #serve(): void {
+    this.host.serve({
+      info: () => ({
+        version: VERSION,
+        stages: this.hosted,
+        addresses: this.host.addresses.slice(0, MAX_ADDRESSES),
+        peers: this.host.peers
+          .slice(0, MAX_PEERS)
+          .map((peer) => ({ peer, addresses: this.host.addressesOf(peer).slice(0, MAX_ADDRESSES) }))
+      }),
+      control: (stream) => {
+        void this.#participant.mayConsume(stream.peer).then((isAllowed) => {
+          if (isAllowed) this.#server.control(stream)
+          else stream.abort(new ShoalError('MEMBERSHIP', `${stream.peer} may not ask here`))
+        })
+      },
+      data: (ticket, stream) => this.relays.accept(ticket, stream) ?? this.#server.data(ticket, stream),
+      ask: (peer, request) => this.#participant.answer(peer, request)
+    })
+  }
+
+  async #assigned(span: {
+    model: string
+    start: number
+    end: number
+  }): Promise<{ accepted: boolean; message: string }> {
+    if (this.#contributor !== undefined) return this.#contributor.assign(span)
+    return { accepted: false, message: 'this node was told by its owner what to host' }
+  }
+
+  #report(message: string, level: 'info' | 'warning'): void {
+    this.#settings.onProgress?.(message, level)
+  }
+
+  async status(): Promise<NodeStatus> {
+    const { host } = this
+    const peers = await Promise.all(
+      host.peers.map(async (peer) => {
+        const rttMs = await host.ping(peer, AbortSignal.timeout(STATUS_PING_MS)).catch(() => undefined)
+        return { peer, addresses: host.addressesOf(peer), ...(rttMs === undefined ? {} : { rttMs }) }
       })
-      const { id, architecture, blockCount } = model
-      const name = model.name.slice(0, MAX_NAME)
-      const longContext = usesLongFactors(model, context)
-      const profile = { kvTypeK: kvType, kvTypeV: kvType, flashAttention: true, codec: CODEC, longContext }
-      const stage = new Stage({ engine }, { model: id, name, architecture, start, end, blockCount, profile })
-      report('loading into the engine')
-      await stage.start(options)
-      this.#server.add(stage)
-      return stage
-    } finally {
-      await model.close()
+    )
+    const { kind } = this.#joined
+    return {
+      ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers },
+      uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1000),
+      swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
+      join: this.#participant.steps,
+      hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
+        model,
+        name,
+        start,
+        end,
+        blockCount
+      })),
+      placement: this.#contributor?.status ?? '',
+      models: this.#participant.models,
+      sessions: this.#server.sessions
     }
   }
 
@@ -211,6 +331,8 @@ export class Node implements Startable {
       said = sessions
       for (const watcher of this.#finishWatchers) watcher({ sessions })
     }
+    await this.#contributor?.stop()
+    this.#participant.announce({ stages: [] })
     report()
     const counting = setInterval(report, COUNT_MS)
     const deadline = AbortSignal.timeout(FINISH_MS)
@@ -229,9 +351,12 @@ export class Node implements Startable {
   }
 
   async stop(): Promise<void> {
+    await this.#contributor?.stop()
+    await this.#participant.stop()
+    await this.#neighbours?.withdraw(this.host.peerId)
     await this.#server.stop()
     await this.host.stop()
-    await this.#stage?.stop()
+    await this.#hosting?.stop()
     await this.#instance?.release()
   }
 }
@@ -245,8 +370,22 @@ function checkAddress(address: string): void {
   }
 }
 
-/** llama.cpp switches rope factors when the context, in steps of 256, outgrows the one trained first. */
-function usesLongFactors({ gguf, architecture }: ModelFile, context: number): boolean {
-  const trained = gguf.metadata.get(`${architecture}.rope.scaling.original_context_length`)?.value
-  return typeof trained === 'number' && Math.ceil(context / CONTEXT_STEP) * CONTEXT_STEP > trained
+function listenOn({ kind }: SwarmFile): readonly string[] {
+  if (kind === 'local') return LOOPBACK
+  // WebRTC Direct has no handshake that a pre-shared key could protect.
+  return kind === 'public' ? EVERYWHERE : EVERYWHERE.filter((address) => !address.includes('webrtc-direct'))
+}
+
+/** What was joined decides what is dialled. */
+function hostInit({ dataDir, ephemeral, listen, logger }: NodeSettings, joined: SwarmFile): HostInit {
+  const isLocal = joined.kind === 'local'
+  return {
+    identity: ephemeral ? { ephemeral: true } : { keyPath: join(dataDir, 'identity.key') },
+    listen: [...(listen ?? listenOn(joined))],
+    dialGate: dialScope(isLocal ? 'loopback' : 'any'),
+    gate: peerLists(joined),
+    ...(joined.kind === 'private' ? { preSharedKey: joined.key } : {}),
+    ...(isLocal ? {} : { kademlia: true, mdns: true, nat: NAT }),
+    ...(logger === undefined ? {} : { logger })
+  }
 }

@@ -1,0 +1,169 @@
+/** What a node gives: it hosts what its swarm needs most, of the models that it has, within its memory. */
+import type { Clock, Startable } from '../common/index.ts'
+import type { StageInfo } from '../net/index.ts'
+import type { StageServer } from '../stage/index.ts'
+import { OFFER, Placer, type Span, scout } from '../swarm/index.ts'
+import type { EngineSettings, Hosting } from './hosting.ts'
+import type { Participant } from './participant.ts'
+import { loadingInfo, type Shelf, type ShelvedModel } from './shelf.ts'
+
+/** How often it looks which models need somebody, where it has many. */
+const SCOUT_MS = 5 * 60_000
+/** Its own share of demand and load changes without an event. */
+const ANNOUNCE_MS = 30_000
+/** Whoever has found nobody by then decides for itself. */
+const ALONE_MS = 5_000
+
+export interface ContributorComponents {
+  readonly participant: Participant
+  readonly hosting: Hosting
+  readonly server: StageServer
+  readonly shelf: Shelf
+  readonly clock: Clock
+  readonly random: () => number
+}
+
+export interface ContributorInit extends EngineSettings {
+  readonly self: string
+  /** Most memory for weights and KV cache, in bytes. */
+  readonly memoryBytes: number
+  readonly report: (message: string, level: 'info' | 'warning') => void
+}
+
+export class Contributor implements Startable {
+  readonly #components: ContributorComponents
+  readonly #init: ContributorInit
+  readonly #placer: Placer
+  readonly #followed = new Map<string, () => void>()
+  readonly #cancels = new Set<() => void>()
+  #stopListening: (() => void) | undefined
+  #loading: StageInfo | undefined
+  #isStopped = false
+
+  constructor(components: ContributorComponents, init: ContributorInit) {
+    const { participant, clock, random, shelf } = components
+    const { directory } = participant.swarm
+    this.#components = components
+    this.#init = init
+    this.#placer = new Placer(
+      {
+        ...{ clock, random },
+        surroundings: () => ({
+          stages: this.#hostable.flatMap(({ hostable }) => directory.stagesOf(hostable.model)),
+          offers: new Map(this.#hostable.flatMap(({ hostable }) => [...directory.offersOf(hostable.model)]))
+        }),
+        demand: (model) => participant.demandOf(model),
+        announce: (span) => this.#place(span),
+        host: (span, signal) => this.#host(span, signal)
+      },
+      {
+        self: init.self,
+        caps: () => ({ memoryBytes: init.memoryBytes }),
+        hostable: () => this.#hostable.map(({ hostable }) => hostable)
+      }
+    )
+    for (const model of scout([...shelf.keys()], undefined, () => undefined, random)) this.#follow(model)
+  }
+
+  /** Models whose swarm it knows: about others it can't decide. */
+  get #hostable(): ShelvedModel[] {
+    const { shelf } = this.#components
+    return [...this.#followed.keys()].map((model) => shelf.get(model) as ShelvedModel)
+  }
+
+  /** Resolves at once; it decides when it knows its surroundings. */
+  async start(): Promise<void> {
+    const { participant } = this.#components
+    this.#announce()
+    const cap = Promise.withResolvers<void>()
+    this.#after(ALONE_MS, () => cap.resolve())
+    void Promise.race([participant.joined, cap.promise]).then(async () => {
+      if (this.#isStopped) return
+      this.#stopListening = participant.swarm.directory.onChange(() => this.#placer.changed())
+      await this.#placer.start()
+      this.#every(SCOUT_MS, () => this.#scout())
+      this.#every(ANNOUNCE_MS, () => this.#announce())
+    })
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    for (const cancel of this.#cancels) cancel()
+    this.#stopListening?.()
+    await this.#placer.stop()
+  }
+
+  get status(): string {
+    return this.#placer.status
+  }
+
+  /** "shoal plan --apply" says what to host. */
+  async assign(span: Span): Promise<{ accepted: boolean; message: string }> {
+    const refusal = this.#placer.assign(span)
+    return { accepted: refusal === undefined, message: refusal ?? '' }
+  }
+
+  #place(span: Span | undefined): void {
+    const shelved = span === undefined ? undefined : this.#components.shelf.get(span.model)
+    this.#loading =
+      span === undefined || shelved === undefined ? undefined : loadingInfo(shelved, span, this.#init)
+    this.#announce()
+  }
+
+  async #host({ model, start, end }: Span, signal: AbortSignal): Promise<void> {
+    const { shelf, hosting } = this.#components
+    const { path, hostable } = shelf.get(model) as ShelvedModel
+    const what = `blocks ${start}-${end} of ${hostable.blockCount}, ${hostable.name}`
+    try {
+      await hosting.host(path, { start, end }, signal)
+      this.#loading = undefined
+      this.#announce()
+      this.#init.report(`hosts ${what}`, 'info')
+    } catch (error) {
+      if (!signal.aborted) this.#init.report(`${what}: ${(error as Error).message}`, 'warning')
+      throw error
+    }
+  }
+
+  #announce(): void {
+    const { participant, server } = this.#components
+    const stages = this.#loading === undefined ? server.infos : [this.#loading]
+    const helps = [...this.#followed.keys()].filter((model) => !participant.isCovered(model))
+    participant.announce({ stages, helps, extensions: { [OFFER]: this.#placer.offer } })
+  }
+
+  /** Where there are many models, others are looked at now and then. */
+  #scout(): void {
+    const { shelf, participant, random } = this.#components
+    const { summaries } = participant.swarm
+    const held = this.#placer.current?.model
+    const chosen = scout([...shelf.keys()], held, (model) => summaries.of(model), random)
+    for (const model of chosen) this.#follow(model)
+    for (const [model, unfollow] of this.#followed) {
+      if (chosen.has(model)) continue
+      unfollow()
+      this.#followed.delete(model)
+    }
+    this.#announce()
+  }
+
+  #follow(model: string): void {
+    if (!this.#followed.has(model))
+      this.#followed.set(model, this.#components.participant.swarm.follow(model))
+  }
+
+  #after(ms: number, run: () => void): void {
+    const cancel = this.#components.clock.after(ms, () => {
+      this.#cancels.delete(cancel)
+      run()
+    })
+    this.#cancels.add(cancel)
+  }
+
+  #every(ms: number, run: () => void): void {
+    this.#after(ms, () => {
+      run()
+      this.#every(ms, run)
+    })
+  }
+}

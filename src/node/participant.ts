@@ -1,0 +1,291 @@
+/** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
+import type { Clock, Startable } from '../common/index.ts'
+import type { Host, HostLogger, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
+import {
+  type ChainHop,
+  type Content,
+  Latencies,
+  NoChainError,
+  type Route,
+  Router,
+  Swarm
+} from '../swarm/index.ts'
+import { Joiner } from './join.ts'
+import { Membership } from './membership.ts'
+import type { Neighbours } from './neighbours.ts'
+import type { JoinStep, ModelStatus } from './status.ts'
+import type { SwarmFile } from './swarm-file.ts'
+
+/** To reach a node and to be answered. */
+const PROBE_MS = 10_000
+/** Where nobody hosts what is asked for, it is looked for again at least this often. */
+const LOOK_AGAIN_MS = 5_000
+
+export interface ParticipantComponents {
+  readonly host: Host
+  readonly clock: Clock
+  readonly random: () => number
+  readonly neighbours?: Neighbours | undefined
+}
+
+export interface ParticipantInit {
+  readonly joined: SwarmFile
+  /** Multiaddrs to begin with. */
+  readonly addresses: readonly string[]
+  /** Where peers are remembered, and a founder's admissions. */
+  readonly folder: string
+  /** Somebody who only asks: is not remembered, and remembers nobody. */
+  readonly isPassing: boolean
+  readonly load: (model: string) => StageLoad[]
+  readonly assign?:
+    | ((request: {
+        model: string
+        start: number
+        end: number
+      }) => Promise<{ accepted: boolean; message: string }>)
+    | undefined
+  readonly onUnreachable?: ((address: string, error: Error) => void) | undefined
+  readonly logger?: HostLogger | undefined
+}
+
+export interface WayRequest {
+  readonly model: string
+  readonly promptTokens: number
+  readonly answerTokens: number
+  /** The conversation's chain until now. */
+  readonly prefer?: readonly ChainHop[]
+  /** How long to wait where there is no chain yet. */
+  readonly waitMs: number
+  readonly onMissing?: (error: NoChainError) => void
+  readonly signal: AbortSignal
+}
+
+export class Participant implements Startable {
+  readonly swarm: Swarm
+  readonly #components: ParticipantComponents
+  readonly #latencies: Latencies
+  readonly #router: Router
+  readonly #joiner: Joiner
+  readonly #membership: Membership | undefined
+  readonly #wanted = new Map<string, number>()
+  #content: Omit<Content, 'wants'> = { stages: [] }
+  #joined: Promise<void> | undefined
+  #stopMeasuring: (() => void) | undefined
+  #isStopped = false
+
+  constructor(components: ParticipantComponents, init: ParticipantInit) {
+    const { host, clock, random, neighbours } = components
+    const { joined, folder, logger } = init
+    this.#components = components
+    this.#membership =
+      joined.kind === 'private' ? new Membership({ host, clock }, { swarm: joined, folder }) : undefined
+    this.#latencies = new Latencies(
+      { clock, random },
+      { self: host.peerId, coordinateOf: (peer) => this.swarm.directory.announcementOf(peer)?.coordinate }
+    )
+    this.swarm = new Swarm(
+      { network: host, clock, random },
+      {
+        coordinate: () => this.#latencies.here.coordinate,
+        certificate: this.#membership?.certificate,
+        admits:
+          this.#membership === undefined
+            ? undefined
+            : (announcement) => this.#membership?.admits(announcement) ?? false,
+        ...{ load: init.load, assign: init.assign, logger }
+      }
+    )
+    this.#router = new Router({
+      ...{ clock, random, latency: this.#latencies },
+      stages: (model) => this.swarm.directory.stagesOf(model),
+      ask: (peer, addresses, request, signal) => host.ask(peer, [...addresses], request, signal)
+    })
+    const { isPassing } = init
+    const invited = joined.kind === 'private' ? joined.addresses : []
+    this.#joiner = new Joiner(
+      { host, swarm: this.swarm, neighbours, clock, random },
+      {
+        addresses: [...init.addresses, ...invited],
+        ...{ mdns: joined.kind !== 'local', kademlia: joined.kind !== 'local' },
+        folder: isPassing ? undefined : folder,
+        models: () => this.swarm.followed,
+        onUnreachable: init.onUnreachable
+      }
+    )
+  }
+
+  /** To be called when the host has started. Joining goes on after it has resolved. */
+  async start(): Promise<void> {
+    await this.#membership?.start()
+    await this.swarm.start()
+    this.#joined = this.#joiner.start()
+    this.#measureLater()
+  }
+
+  /** To be called before the host stops. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    this.#stopMeasuring?.()
+    await this.#joiner.stop()
+    await this.swarm.stop()
+    await this.#membership?.stop()
+  }
+
+  /** Resolves when all ways to find others have been tried once. */
+  get joined(): Promise<void> {
+    return this.#joined ?? Promise.resolve()
+  }
+
+  get steps(): JoinStep[] {
+    return this.#joiner.steps
+  }
+
+  async answer(peer: string, request: SwarmRequest): Promise<SwarmAnswer> {
+    const serve = (asker: string, asked: SwarmRequest) => this.swarm.answer(asker, asked)
+    return this.#membership?.answer(peer, request, serve) ?? serve(peer, request)
+  }
+
+  /** Whether a peer may open sessions here. */
+  async mayConsume(peer: string): Promise<boolean> {
+    return this.#membership?.allows(peer, 'consumer') ?? true
+  }
+
+  /** What this node hosts, and could host, from now on. */
+  announce(content: Omit<Content, 'wants'>): void {
+    this.#content = content
+    this.#announce()
+  }
+
+  #announce(): void {
+    this.swarm.announce({ ...this.#content, wants: [...this.#wanted.keys()] })
+  }
+
+  /**
+   * The chain to ask, and spares. Where there is none, everybody learns that it is wanted, and it is waited for.
+   * Throws a NoChainError, or the signal's reason.
+   */
+  async route(request: WayRequest): Promise<Route> {
+    const { model, waitMs, signal, onMissing } = request
+    const { clock } = this.#components
+    const unfollow = this.swarm.follow(model) // for as long as the node runs: the next question is likely for it, too
+    const deadline = clock.now() + waitMs
+    let isWanted = false
+    let hasLookedEverywhere = false
+    void this.joined.then(() => {
+      hasLookedEverywhere = true
+    })
+    try {
+      for (;;) {
+        const changed = this.#changed(signal)
+        try {
+          return await this.#router.route(request)
+        } catch (error) {
+          if (!(error instanceof NoChainError)) throw error
+          if (hasLookedEverywhere) {
+            onMissing?.(error)
+            if (clock.now() >= deadline) throw error
+            if (!isWanted) this.#want(model, 1)
+            isWanted = true
+          }
+        }
+        await Promise.race([changed, hasLookedEverywhere ? changed : this.joined])
+        signal.throwIfAborted()
+        if (hasLookedEverywhere) await this.swarm.refresh(signal).catch(() => {})
+      }
+    } catch (error) {
+      unfollow()
+      throw error
+    } finally {
+      if (isWanted) this.#want(model, -1)
+    }
+  }
+
+  #want(model: string, change: number): void {
+    const count = (this.#wanted.get(model) ?? 0) + change
+    if (count > 0) this.#wanted.set(model, count)
+    else this.#wanted.delete(model)
+    this.#announce()
+  }
+
+  /** Resolves when somebody says something new, after a while, or when the signal fires. */
+  #changed(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stopListening = this.swarm.directory.onChange(() => resolve())
+    const cancel = this.#components.clock.after(LOOK_AGAIN_MS, resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    return promise.finally(() => {
+      stopListening()
+      cancel()
+    })
+  }
+
+  /** A hop of a session has gone. */
+  lost(peer: string): void {
+    void this.swarm.report(peer).catch(() => {})
+  }
+
+  /** Sessions per minute, those included that wait for it. */
+  demandOf(model: string): number {
+    return this.swarm.summaries.of(model)?.demand ?? this.swarm.directory.waitingFor(model)
+  }
+
+  /** Every block is hosted, as far as is known. */
+  isCovered(model: string): boolean {
+    return this.swarm.summaries.of(model)?.holders.every((count) => count > 0) === true
+  }
+
+  /** All that is known: of models that are followed, and of those that others speak of. */
+  get models(): ModelStatus[] {
+    const { summaries, directory } = this.swarm
+    const all = new Set([...this.swarm.followed, ...directory.models, ...summaries.models])
+    return [...all].flatMap((model) => {
+      const facts = summaries.of(model)
+      if (facts === undefined) return []
+      const { name, blockCount, nodes, demand, holders } = facts
+      return [
+        { model, name, blockCount, nodes, demand, covered: this.isCovered(model), missing: gapsOf(holders) }
+      ]
+    })
+  }
+
+  #measureLater(): void {
+    this.#stopMeasuring = this.#components.clock.after(this.#latencies.probeAfterMs, () => {
+      void this.#measure().finally(() => {
+        if (!this.#isStopped) this.#measureLater()
+      })
+    })
+  }
+
+  /** How far one of the known nodes is, at random. */
+  async #measure(): Promise<void> {
+    const { host, random } = this.#components
+    const nodes = this.swarm.directory.nodes
+    const node = nodes[Math.floor(random() * nodes.length)]
+    if (node === undefined) return
+    const signal = AbortSignal.timeout(PROBE_MS)
+    try {
+      const answer = await host.ask(node.peer, [...node.addresses], { type: 'probe' }, signal)
+      const rttMs = await host.ping(node.peer, signal)
+      if (answer.type === 'probe') this.#latencies.measured(node.peer, rttMs, answer.coordinate)
+    } catch {
+      // It is not reached: whoever uses it will say so.
+    }
+  }
+
+  /** A round trip that was measured for another reason. */
+  rttTo(peer: string): number {
+    return this.#latencies.predict(this.#latencies.here, { peer })
+  }
+}
+
+/** Blocks that nobody holds, as [start, end). */
+function gapsOf(holders: ArrayLike<number>): [number, number][] {
+  const gaps: [number, number][] = []
+  for (let block = 0; block < holders.length; block++) {
+    if (holders[block] !== 0) continue
+    const last = gaps.at(-1)
+    if (last !== undefined && last[1] === block) last[1] = block + 1
+    else gaps.push([block, block + 1])
+  }
+  return gaps
+}
