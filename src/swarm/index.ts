@@ -21,9 +21,19 @@ export {
 } from './membership-papers.ts'
 export { decodeToken, encodeToken, swarmName, type Token, TokenError } from './membership-token.ts'
 export { NamedNodes, type NamedNodesInit } from './named-nodes.ts'
+export { decodeOffer, OFFER, type Offer } from './placement-offer.ts'
+export {
+  type Caps,
+  type HostableModel,
+  largestSpanFrom,
+  type Span,
+  spanBytes
+} from './placement-sizes.ts'
+export { Placer, type PlacerComponents, type PlacerInit, type Surroundings } from './placer.ts'
 export { type Route, type RouteRequest, Router } from './router.ts'
 export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
 export type { ChainHop, Costs, Demand } from './routing-cost.ts'
 export type { Range } from './routing-search.ts'
+export { needOf, scout } from './scout.ts'
 export type { ModelFacts, Summaries } from './summaries.ts'
 export { Swarm, type SwarmComponents, type SwarmInit, type SwarmNetwork } from './swarm.ts'
