@@ -1,6 +1,7 @@
-import type { Connection, PrivateKey, Stream } from '@libp2p/interface'
+import type { Connection, PeerInfo, PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { systemClock } from '../common/index.ts'
+import { Answers } from './answers.ts'
 import { Connections, directFirst, type Protocol, withPeer } from './connections.ts'
 import { RawControlStream } from './control-stream.ts'
 import { dialScope } from './dial-gate.ts'
@@ -10,53 +11,28 @@ import { Gossip } from './gossip.ts'
 import { loadIdentity } from './identity.ts'
 import { findProviders, provide } from './kademlia.ts'
 import { KnownAddresses } from './known-addresses.ts'
-import { createNode, type Libp2pNode, MAX_SESSION_STREAMS } from './libp2p.ts'
+import { createNode, type Libp2pNode } from './libp2p.ts'
 import * as protocols from './protocols.ts'
-import { RawStream } from './raw-stream.ts'
-import { RequestLimits } from './request-limits.ts'
+import type { RawStream } from './raw-stream.ts'
 import * as requests from './requests.ts'
 import type { ControlStream, DataSender, Handlers, Host, HostInit, HostLogger, Judge } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
 import type { Info, PeerAddress, SwarmAnswer, SwarmRequest } from './wire/types.ts'
 
-const MAX_INFO_STREAMS = 8
-const MAX_SWARM_STREAMS = 16
 /** Long enough that a broken loop does no harm, short enough that its owner need not wait for long once it is mended. */
 const FLOOD_CUT_MS = 5 * 60_000
 const SILENT: HostLogger = { debug() {}, info() {}, warn() {}, error() {} }
-
-interface Answer {
-  answer(raw: RawStream, handlers: Handlers, unread: requests.Unread): void | Promise<void>
-  /** Instead of `answer`, when the peer asks too often. Absent: it may. */
-  refuse?(raw: RawStream, unread: requests.Unread): void | Promise<void>
-  maxStreams: number
-}
-
-const ANSWERS: Readonly<Partial<Record<Protocol, Answer>>> = {
-  [protocols.CONTROL_PROTOCOL]: { answer: protocols.answerControl, maxStreams: MAX_SESSION_STREAMS },
-  [protocols.DATA_PROTOCOL]: { answer: protocols.answerData, maxStreams: MAX_SESSION_STREAMS },
-  [protocols.INFO_PROTOCOL]: {
-    answer: requests.answerInfo,
-    refuse: requests.refuseInfo,
-    maxStreams: MAX_INFO_STREAMS
-  },
-  [protocols.SWARM_PROTOCOL]: {
-    answer: requests.answerSwarm,
-    refuse: requests.refuseSwarm,
-    maxStreams: MAX_SWARM_STREAMS
-  }
-}
 
 /** See {@link Host}. Throws {@link NetError} IDENTITY. */
 export function createHost(init: HostInit): Host {
   return new Libp2pHost(init)
 }
 
-/** Returns how to stop listening. */
 class Listeners<T> {
   readonly #listeners = new Set<(value: T) => void>()
 
+  /** Returns how to stop listening. */
   add(listener: (value: T) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -77,8 +53,7 @@ class Libp2pHost implements Host {
   readonly #init: HostInit
   readonly #key: PrivateKey
   readonly #gate: Gate
-  readonly #requests: RequestLimits
-  readonly #unread = new requests.Unread()
+  readonly #answers: Answers
   readonly #logger: HostLogger
   readonly #known = new KnownAddresses()
   readonly #connected = new Listeners<string>()
@@ -87,7 +62,6 @@ class Libp2pHost implements Host {
   /** Connected peers that have said who they are. */
   readonly #identified = new Set<string>()
   readonly #gossip: Gossip
-  #handlers: Handlers | undefined
   #node: Running | undefined
   #starting: Promise<void> | undefined
 
@@ -97,9 +71,11 @@ class Libp2pHost implements Host {
     this.#key = loadIdentity(init.identity)
     this.peerId = peerIdFromPrivateKey(this.#key).toString()
     this.#gate = new Gate(clock, init.dialGate ?? dialScope('loopback'), init.gate)
-    this.#requests = new RequestLimits(clock, (peer) => this.cut(peer, 'too many requests', FLOOD_CUT_MS))
     this.#logger = init.logger ?? SILENT
     this.#gossip = new Gossip(clock, this.#logger)
+    this.#answers = new Answers(clock, this.#logger, (peer) =>
+      this.cut(peer, 'too many requests', FLOOD_CUT_MS)
+    )
   }
 
   get addresses(): string[] {
@@ -132,15 +108,7 @@ class Libp2pHost implements Host {
     })
     this.#gate.watch(libp2p)
     this.#listen(libp2p)
-    for (const [protocol, answer] of Object.entries(ANSWERS)) {
-      const handler = (stream: Stream, connection: Connection) =>
-        this.#answer(protocol as Protocol, answer, stream, connection)
-      await libp2p.handle(protocol, handler, {
-        maxInboundStreams: answer.maxStreams,
-        maxOutboundStreams: answer.maxStreams,
-        runOnLimitedConnection: true
-      })
-    }
+    await this.#answers.register(libp2p)
     await libp2p.start()
     this.#node = { libp2p, connections: new Connections(libp2p, this.#gate) }
     this.#gossip.start(libp2p.services.gossip)
@@ -165,10 +133,12 @@ class Libp2pHost implements Host {
       this.#identified.delete(detail.toString())
       this.#disconnected.tell(detail.toString())
     })
-    libp2p.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+    const discovered = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>) => {
       if (multiaddrs.length === 0 || libp2p.getConnections(id).length > 0) return
       this.#discovered.tell({ peer: id.toString(), addresses: multiaddrs.map(String) })
-    })
+    }
+    libp2p.addEventListener('peer:discovery', discovered) // once for each
+    libp2p.services.mdns?.addEventListener('peer', discovered) // again and again: a neighbour may have moved
   }
 
   async stop(): Promise<void> {
@@ -176,6 +146,7 @@ class Libp2pHost implements Host {
     const libp2p = this.#node?.libp2p
     this.#node = undefined
     this.#starting = undefined
+    this.#identified.clear()
     this.#gossip.stop()
     // Sessions end now: a graceful close would wait for every stream's other half.
     end(libp2p?.getConnections() ?? [], new NetError('STOPPED', 'this node is stopping'))
@@ -183,7 +154,7 @@ class Libp2pHost implements Host {
   }
 
   serve(handlers: Handlers): void {
-    this.#handlers = handlers
+    this.#answers.serve(handlers)
   }
 
   onConnect(listener: (peer: string) => void): () => void {
@@ -286,7 +257,9 @@ class Libp2pHost implements Host {
       ({ direction }) => direction === 'outbound'
     )
     const all = [...dialled.map(({ remoteAddr }) => remoteAddr.toString()), ...this.#known.of(peer)]
-    return [...new Set(all.map((address) => withPeer(address, peer)))]
+    const unique = [...new Set(all.map((address) => withPeer(address, peer)))]
+    const isRelayed = (address: string) => Number(address.includes('/p2p-circuit'))
+    return unique.sort((a, b) => isRelayed(a) - isRelayed(b))
   }
 
   #open(protocol: Protocol, peer: string, addresses: string[], signal?: AbortSignal): Promise<RawStream> {
@@ -296,23 +269,6 @@ class Libp2pHost implements Host {
   #running(): Running {
     if (this.#node === undefined) throw new NetError('STOPPED', 'the host is not running: call start first')
     return this.#node
-  }
-
-  #answer(protocol: Protocol, { answer, refuse }: Answer, stream: Stream, connection: Connection): void {
-    const raw = new RawStream(stream, connection.remotePeer.toString(), protocols.MAX_UNSENT_BYTES[protocol])
-    void raw.closed.then((error) => {
-      if (error !== undefined) this.#logger.debug(`${protocol} from ${raw.peer}: ${error.message}`)
-    })
-    const fail = (error: unknown) => raw.abort(error instanceof Error ? error : new Error(String(error)))
-    try {
-      if (this.#handlers === undefined) throw new NetError('REFUSED', 'this node serves nobody')
-      const isRefused = refuse !== undefined && !this.#requests.admits(raw.peer)
-      Promise.resolve(
-        isRefused ? refuse(raw, this.#unread) : answer(raw, this.#handlers, this.#unread)
-      ).catch(fail)
-    } catch (error) {
-      fail(error)
-    }
   }
 }
 

@@ -1,4 +1,4 @@
-// Where peers can be reached, as far as connections and the peers themselves have said.
+// Where peers can be reached, as far as they have said themselves.
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { MAX_ADDRESSES } from './wire/limits.ts'
 
@@ -6,7 +6,7 @@ import { MAX_ADDRESSES } from './wire/limits.ts'
 const MAX_PEERS = 1_024
 
 export class KnownAddresses {
-  /** What peers said themselves. In order of hearing, the latest last. */
+  /** In order of hearing, the latest last. */
   readonly #said = new Map<string, string[]>()
 
   hear(peer: string, addresses: Multiaddr[]): void {
@@ -15,10 +15,7 @@ export class KnownAddresses {
     if (this.#said.size > MAX_PEERS) this.#said.delete(this.#said.keys().next().value as string)
   }
 
-  /** Direct ones first. */
   of(peer: string): string[] {
-    const said = this.#said.get(peer) ?? []
-    const isRelayed = (address: string) => Number(address.includes('/p2p-circuit'))
-    return said.toSorted((a, b) => isRelayed(a) - isRelayed(b))
+    return this.#said.get(peer) ?? []
   }
 }

@@ -1,7 +1,7 @@
 // What runs beside Shoal's own protocols.
 import type { GossipSub } from '@libp2p/gossipsub'
 import { type Identify, identify, identifyPush } from '@libp2p/identify'
-import type { ServiceMap } from '@libp2p/interface'
+import type { PeerDiscovery, ServiceMap } from '@libp2p/interface'
 import type { KadDHT } from '@libp2p/kad-dht'
 import { type Ping, ping } from '@libp2p/ping'
 import type { ServiceFactoryMap } from 'libp2p'
@@ -14,6 +14,7 @@ export interface Services extends ServiceMap {
   identify: Identify
   ping: Ping
   kademlia?: KadDHT
+  mdns?: PeerDiscovery
 }
 
 export interface ServiceInit {
