@@ -13,6 +13,7 @@ import {
   withdrawals
 } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
+import { decodeOffer, OFFER, type Offer } from './placement-offer.ts'
 import { subnetsOf } from './subnets.ts'
 
 /** Thrown for a message that is not by who it says it is. */
@@ -37,6 +38,8 @@ export interface Announced {
   /** Models of which it hosts blocks, and others that it waits for. */
   readonly hosts: ReadonlySet<string>
   readonly waits: ReadonlySet<string>
+  /** What it could host. */
+  readonly offer: Offer
   /** Equal for announcements that say the same, but for a new coordinate. */
   readonly content: string
   /** Those that the directory counts nodes of. */
@@ -102,19 +105,37 @@ function decode({ type, payload, signature }: Gossip): [Notice, author: string] 
 }
 
 function describe(announcement: Announcement, sealed: Sealed): Announced {
-  const { peer, addresses, coordinate, stages, wants, version } = announcement
+  const { peer, addresses, coordinate, stages, wants, extensions } = announcement
   const hosts = new Set(stages.map(({ model }) => model))
   return {
     ...{ announcement, sealed, hosts },
     stages: stages.map((stage) => ({ peer, addresses, stage, coordinate })),
     waits: new Set(wants.filter((model) => !hosts.has(model))),
-    content: JSON.stringify([version, addresses, stages, wants]),
+    offer: decodeOffer(extensions[OFFER]),
+    content: contentOf(announcement),
     subnets: subnetsOf(addresses)
   }
 }
 
+/** Equal for announcements that say the same, but for a new coordinate. */
+export function contentOf({
+  version,
+  addresses,
+  stages,
+  wants,
+  extensions
+}: Pick<Announcement, 'version' | 'addresses' | 'stages' | 'wants' | 'extensions'>): string {
+  const more = Object.entries(extensions).map(([name, bytes]) => [
+    name,
+    Buffer.from(bytes).toString('base64')
+  ])
+  return JSON.stringify([version, addresses, stages, wants, more])
+}
+
+/** As others will read it. */
 export async function sealAnnouncement(announcement: Announcement, sign: Sign): Promise<Announced> {
-  return describe(announcement, await seal('announcement', announcements.encode(announcement), sign))
+  const payload = announcements.encode(announcement)
+  return describe(announcements.decode(payload), await seal('announcement', payload, sign))
 }
 
 export function sealWithdrawal(withdrawal: Withdrawal, sign: Sign): Promise<Sealed> {

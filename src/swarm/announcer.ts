@@ -1,7 +1,7 @@
 /** What this node says about itself to everybody, and when. */
 import { type Clock, VERSION } from '../common/index.ts'
 import type { Announcement, Coordinate, StageInfo, SwarmHost } from '../net/index.ts'
-import { type Announced, sealAnnouncement } from './announcement.ts'
+import { type Announced, contentOf, sealAnnouncement } from './announcement.ts'
 import { Limits, OWN } from './limits.ts'
 
 /** How often a node says that it is there while a topic is small. */
@@ -21,6 +21,9 @@ const MAX_ADDRESSES = 16
 export interface Content {
   readonly stages: readonly StageInfo[]
   readonly wants: readonly string[]
+  /** Models that need somebody, to whose followers it makes its offer. */
+  readonly helps?: readonly string[]
+  readonly extensions?: Readonly<Record<string, Uint8Array>>
 }
 
 const NOTHING: Content = { stages: [], wants: [] }
@@ -53,6 +56,9 @@ export class Announcer {
   #toldSequence = 0
   #sequence = 0
   #madeAt = Number.NEGATIVE_INFINITY
+  /** Of the last one that was spread. */
+  #saidAt = Number.NEGATIVE_INFINITY
+  #said: string
   #isRunning = false
   #timer: { readonly at: number; readonly cancel: () => void } | undefined
   /** One announcement at a time. */
@@ -62,6 +68,7 @@ export class Announcer {
     this.#components = components
     this.#init = init
     this.#limits = new Limits(components.clock, OWN)
+    this.#said = this.#words(NOTHING)
   }
 
   /** Undefined while there is nothing to say. */
@@ -76,18 +83,13 @@ export class Announcer {
   /** Says it at once, if it is anything new. */
   announce(content: Content): void {
     this.#content = content
-    const { stages, wants } = this.#newest?.announcement ?? NOTHING
-    const addresses = this.#newest?.announcement.addresses ?? this.#addresses
-    const isSame =
-      JSON.stringify([stages, wants, addresses]) ===
-      JSON.stringify([content.stages, content.wants, this.#addresses])
-    if (!isSame) this.soon()
+    if (this.#words(content) !== this.#said) this.soon()
   }
 
   /** Once more, no matter what: within a second, or what others take from one node. */
   soon(): void {
     const { clock } = this.#components
-    const wait = Math.max(this.#limits.waitMs(''), this.#madeAt + COALESCE_MS - clock.now(), 0)
+    const wait = Math.max(this.#limits.waitMs(''), this.#saidAt + COALESCE_MS - clock.now(), 0)
     this.#at(clock.now() + wait)
   }
 
@@ -106,7 +108,7 @@ export class Announcer {
   /** For who asks this node itself whether it lives: not older than a second. */
   async fresh(): Promise<Announced | undefined> {
     if (this.#newest === undefined) return undefined
-    if (this.#components.clock.now() >= this.#madeAt + COALESCE_MS) await this.#make(() => Promise.resolve())
+    if (this.#components.clock.now() >= this.#madeAt + COALESCE_MS) await this.#make(this.#content)
     return this.#newest
   }
 
@@ -142,8 +144,11 @@ export class Announcer {
   async #say(): Promise<void> {
     if (isEmpty(this.#content) && this.#told.size === 0) return
     this.#limits.take('')
-    await this.#make(async (announced) => {
-      const models = modelsOf(announced.announcement)
+    const content = this.#content
+    this.#saidAt = this.#components.clock.now()
+    this.#said = this.#words(content)
+    await this.#make(content, async (announced) => {
+      const models = modelsOf(content)
       const followers = this.#told.union(models)
       this.#told = models
       this.#toldSequence = announced.announcement.sequence
@@ -163,40 +168,51 @@ export class Announcer {
     return Math.min(Math.max((largest / TOPIC_PER_SECOND) * 1000, PERIOD_MS), LONGEST_PERIOD_MS)
   }
 
-  #make(publish: (announced: Announced) => Promise<void>): Promise<void> {
+  #make(content: Content, publish?: (announced: Announced) => Promise<void>): Promise<void> {
     this.#madeAt = this.#components.clock.now()
     this.#making = this.#making
       .then(async () => {
-        const announced = await sealAnnouncement(this.#next(), (bytes) =>
-          this.#components.network.sign(bytes)
-        )
-        this.#newest = isEmpty(announced.announcement) ? undefined : announced
-        await publish(announced)
+        const { network } = this.#components
+        const announced = await sealAnnouncement(this.#next(content), (bytes) => network.sign(bytes))
+        this.#newest = isEmpty(content) ? undefined : announced
+        await publish?.(announced)
       })
       .catch((error: Error) => this.#init.onError?.(error))
     return this.#making
   }
 
-  #next(): Announcement {
+  #next(content: Content): Announcement {
     const { clock, network } = this.#components
     const { coordinate, certificate } = this.#init
     this.#sequence = Math.max(Math.floor(clock.wall()), this.#sequence + 1)
     return {
-      ...{ peer: network.peerId, sequence: this.#sequence, version: VERSION, addresses: this.#addresses },
+      ...this.#worded(content),
+      ...{ peer: network.peerId, sequence: this.#sequence },
       ttlSeconds: Math.ceil((this.#periodMs * TTL_PERIODS) / 1000),
-      stages: [...this.#content.stages],
-      wants: [...this.#content.wants],
       coordinate: coordinate?.(),
-      certificate: certificate ?? new Uint8Array(),
-      extensions: {}
+      certificate: certificate ?? new Uint8Array()
+    }
+  }
+
+  /** Equal where the same models' followers would be told the same. */
+  #words(content: Content): string {
+    return contentOf(this.#worded(content)) + [...modelsOf(content)]
+  }
+
+  #worded(content: Content): Pick<Announcement, 'version' | 'addresses' | 'stages' | 'wants' | 'extensions'> {
+    const { stages, wants, extensions } = content
+    return {
+      ...{ version: VERSION, addresses: this.#addresses, stages: [...stages], wants: [...wants] },
+      extensions: isEmpty(content) ? {} : { ...extensions } // a goodbye offers nothing
     }
   }
 }
 
-export function modelsOf({ stages, wants }: Content): Set<string> {
-  return new Set([...stages.map(({ model }) => model), ...wants])
+/** Whose followers are told. */
+export function modelsOf({ stages, wants, helps = [] }: Content): Set<string> {
+  return new Set([...stages.map(({ model }) => model), ...wants, ...helps])
 }
 
-function isEmpty({ stages, wants }: Content): boolean {
-  return stages.length === 0 && wants.length === 0
+function isEmpty(content: Content): boolean {
+  return modelsOf(content).size === 0
 }

@@ -4,6 +4,7 @@ import type { AgedAnnouncement, Announcement } from '../net/index.ts'
 import type { Announced } from './announcement.ts'
 import type { HostedStage } from './discover.ts'
 import { Groups } from './groups.ts'
+import type { Offer } from './placement-offer.ts'
 import { Tombstones } from './tombstones.ts'
 
 export const MAX_NODES = 20_000
@@ -49,6 +50,7 @@ export class Directory {
   /** By model. */
   readonly #hosts = new Groups<string, Entry>()
   readonly #waiting = new Groups<string, Entry>()
+  readonly #offering = new Groups<string, Entry>()
   readonly #subnets = new Groups<string, Entry>()
   readonly #seconds = new Groups<number, Entry>()
   readonly #tombstones: Tombstones
@@ -97,6 +99,11 @@ export class Directory {
     return this.#waiting.sizeOf(model)
   }
 
+  /** By peer: what nodes could host that decide for themselves, of those who could host some of it. */
+  offersOf(model: string): Map<string, Offer> {
+    return new Map([...this.#offering.get(model)].map(({ peer, announced }) => [peer, announced.offer]))
+  }
+
   /** Models that somebody hosts. */
   get models(): string[] {
     return [...this.#hosts.keys()]
@@ -117,7 +124,7 @@ export class Directory {
     const { peer, sequence } = announced.announcement
     if (sequence <= this.lastSequenceOf(peer) || !this.#isTimely(announced, ageSeconds)) return 'stale'
     const known = this.#entries.get(peer)
-    if (announced.hosts.size === 0 && announced.waits.size === 0) {
+    if (announced.hosts.size + announced.waits.size + announced.offer.size === 0) {
       this.#bury(announced)
       if (known !== undefined) this.#remove(known, 'gone')
       return 'changed'
@@ -162,7 +169,7 @@ export class Directory {
     const entries =
       models.length === 0
         ? [...this.#entries.values()]
-        : [...new Set(models.flatMap((model) => [...this.#hosts.get(model), ...this.#waiting.get(model)]))]
+        : [...new Set(models.flatMap((model) => this.#about(model)))]
     const first = Math.floor(this.#random() * entries.length)
     const answer: AgedAnnouncement[] = []
     let bytes = 0
@@ -174,6 +181,10 @@ export class Directory {
       if (!omit(peer)) answer.push({ sealed, ageSeconds })
     }
     return answer
+  }
+
+  #about(model: string): Entry[] {
+    return [this.#hosts, this.#waiting, this.#offering].flatMap((group) => [...group.get(model)])
   }
 
   stop(): void {
@@ -254,12 +265,14 @@ export class Directory {
   #index(entry: Entry): void {
     for (const model of entry.announced.hosts) this.#hosts.add(model, entry)
     for (const model of entry.announced.waits) this.#waiting.add(model, entry)
+    for (const model of entry.announced.offer.keys()) this.#offering.add(model, entry)
     for (const subnet of keysOf(entry.announced)) this.#subnets.add(subnet, entry)
   }
 
   #unindex(entry: Entry): void {
     for (const model of entry.announced.hosts) this.#hosts.delete(model, entry)
     for (const model of entry.announced.waits) this.#waiting.delete(model, entry)
+    for (const model of entry.announced.offer.keys()) this.#offering.delete(model, entry)
     for (const subnet of keysOf(entry.announced)) this.#subnets.delete(subnet, entry)
   }
 

@@ -98,7 +98,9 @@ export class Intake {
     const { peer, sequence } = announced.announcement
     const known = directory.get(peer)
     // Who has stopped hosting a model says so to its followers.
-    const isAboutIt = [announced, known].some((one) => one?.hosts.has(model) || one?.waits.has(model))
+    const isAboutIt = [announced, known].some(
+      (one) => one?.hosts.has(model) || one?.waits.has(model) || one?.offer.has(model)
+    )
     if (!isAboutIt) return 'ignore'
     // Said on the topic of another model, too. It is not counted, as anybody may say it again.
     if (known?.announcement.sequence === sequence) return 'accept'

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { gossip, type Withdrawal } from '../net/index.ts'
 import { sealWithdrawal } from './announcement.ts'
-import { type Member, Members, MODEL, stageOf } from './testing-members.ts'
+import { type Member, Members, MODEL } from './testing-members.ts'
 
 const TOPIC = `/shoal/model/1/${MODEL}`
 let members: Members

@@ -166,6 +166,11 @@ export class Swarm implements Startable {
     }
   }
 
+  /** Models that are followed. */
+  get followed(): string[] {
+    return [...this.#followed.keys()]
+  }
+
   /** What this node hosts and waits for, from now on. The same again is said when its addresses have changed. */
   announce(content: Content): void {
     const models = modelsOf(content)

@@ -1,8 +1,8 @@
 /** Nodes with their part in a swarm, on a network in memory. */
-import type { Announcement, Sealed, StageInfo } from '../net/index.ts'
+import type { Announcement, StageInfo } from '../net/index.ts'
 import { type Announced, createOpener, sealAnnouncement } from './announcement.ts'
 import { Swarm, type SwarmInit } from './swarm.ts'
-import { type MemoryNode, MemorySwarm, verifyMemory } from './testing.ts'
+import { type MemoryNode, MemorySwarm, openingOnce, verifyMemory } from './testing.ts'
 
 export const MODEL = 'a'.repeat(64)
 export const OTHER_MODEL = 'b'.repeat(64)
@@ -26,8 +26,8 @@ export function announcementOf(peer: string, rest: Partial<Announcement> = {}): 
 
 /** As its author seals it. */
 export function announced(peer: string, rest: Partial<Announcement> = {}): Promise<Announced> {
-  const { sign } = new MemorySwarm().add(peer)
-  return sealAnnouncement(announcementOf(peer, rest), sign)
+  const author = new MemorySwarm().add(peer)
+  return sealAnnouncement(announcementOf(peer, rest), (bytes) => author.sign(bytes))
 }
 
 export interface Member {
@@ -38,6 +38,7 @@ export interface Member {
 
 export class Members {
   readonly memory: MemorySwarm
+  readonly #opener = openingOnce(createOpener(verifyMemory))
   readonly all: Member[] = []
 
   constructor(seed = 1) {
@@ -48,7 +49,7 @@ export class Members {
   async join(stages: readonly StageInfo[] = [], init: SwarmInit = {}, peer?: string): Promise<Member> {
     const { clock, random } = this.memory
     const node = this.memory.add(peer)
-    const swarm = new Swarm({ network: node, clock, random, opener: createOpener(verifyMemory) }, init)
+    const swarm = new Swarm({ network: node, clock, random, opener: this.#opener }, init)
     node.answer = (from, request) => swarm.answer(from, request)
     await swarm.start()
     swarm.announce({ stages, wants: [] })
@@ -74,9 +75,4 @@ export class Members {
     const others = this.all.filter((member) => member.node.isAlive && member.peer !== peer)
     return others.filter(({ swarm }) => swarm.directory.get(peer) !== undefined).map((member) => member.peer)
   }
-}
-
-/** What nobody would say again. */
-export function same(a: Sealed, b: Sealed): boolean {
-  return Buffer.compare(a.signature, b.signature) === 0
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../common/index.ts'
 import type { Judge, SwarmAnswer, SwarmRequest, Verdict } from '../net/index.ts'
+import type { Notice, Opener } from './announcement.ts'
 import type { SwarmNetwork } from './swarm.ts'
 
 /** 2026. */
@@ -104,6 +105,20 @@ export function randomOf(seed: number): () => number {
 /** For `createOpener`: what a {@link MemoryNode} signs. */
 export function verifyMemory(peer: string, bytes: Uint8Array, signature: Uint8Array): boolean {
   return Buffer.compare(signatureOf(peer, bytes), signature) === 0
+}
+
+/** Opens each message once, for all nodes that it comes to: what they are given is the same, and not to be changed. */
+export function openingOnce(opener: Opener): Opener {
+  const opened = new WeakMap<Uint8Array, Notice | Promise<Notice>>()
+  const once = (key: Uint8Array, open: () => Notice | Promise<Notice>): Notice | Promise<Notice> => {
+    const notice = opened.get(key) ?? open()
+    opened.set(key, notice)
+    return notice
+  }
+  return {
+    open: (message) => once(message.payload, () => opener.open(message)),
+    read: (message) => once(message, () => opener.read(message))
+  }
 }
 
 function signatureOf(peer: string, bytes: Uint8Array): Uint8Array {
