@@ -112,7 +112,7 @@ export interface SessionHost extends Startable {
 export interface SwarmHost {
   /** Called when the first connection to a peer is there and identified. Returns how to stop listening. */
   onConnect(listener: (peer: string) => void): () => void
-  /** Called for peers that mDNS or Kademlia came across; they have not been dialled. */
+  /** Called for peers that mDNS or Kademlia came across, maybe again and again; there is no connection to them. */
   onDiscovered(listener: (peer: PeerAddress) => void): () => void
 
   /** 64 bytes, Ed25519, by this node's key. */
@@ -126,7 +126,10 @@ export interface SwarmHost {
   /** One request of the swarm's protocol, one answer. Throws `NetError`, `WireError`, or the signal's reason. */
   ask(peer: string, addresses: string[], request: SwarmRequest, signal?: AbortSignal): Promise<SwarmAnswer>
 
-  /** Say in Kademlia that this node hosts blocks of the model (its id). Resolves also where nobody could be told. */
+  /**
+   * Say in Kademlia that this node hosts blocks of the model (its id). Resolves also where nobody could be told; who
+   * comes later is not told, so say it again now and then.
+   */
   provide(model: string, signal?: AbortSignal): Promise<void>
   /** Who said so. Ends when the signal fires. */
   findProviders(model: string, signal?: AbortSignal): AsyncIterable<PeerAddress>
