@@ -12,12 +12,23 @@ import { allowCommand, blockCommand } from './block.ts'
 import { inviteCommand } from './invite.ts'
 import { askToJoin, joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
+import type * as lifetime from './lifetime.ts'
 
 const CANCEL = Symbol('clack:cancel')
 vi.mock('@clack/prompts', () => ({ confirm: vi.fn(), isCancel: (answer: unknown) => answer === CANCEL }))
 
+// It would take this process's signals, and the channel that the runner has to it.
+vi.mock('./lifetime.ts', async (original) => ({
+  ...(await original<typeof lifetime>()),
+  untilInterrupted: () => new AbortController().signal
+}))
+
 const PEER = '12D3KooWGRUzzJ5tTpVj3mcFkGzQQCJrdJTbCdz8VNRMsPJNmdVr'
 const LAN = ['--address', '/ip4/192.168.1.20/tcp/4001']
+
+/** Whoever runs the tests may be at one. */
+const TERMINAL = [process.stdin, process.stderr]
+const wasTerminal = TERMINAL.map(({ isTTY }) => isTTY)
 
 let folder: string
 let stdout: string[]
@@ -27,12 +38,14 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-swarms-'))
   stdout = []
   stderr = []
+  for (const stream of TERMINAL) stream.isTTY = false
   vi.spyOn(console, 'log').mockImplementation((line) => void stdout.push(line))
   vi.spyOn(console, 'error').mockImplementation((line) => void stderr.push(line))
 })
 
 afterEach(async () => {
   process.exitCode = undefined
+  for (const [index, stream] of TERMINAL.entries()) stream.isTTY = wasTerminal[index] as boolean
   vi.restoreAllMocks()
   vi.mocked(confirm).mockReset()
   await rm(folder, { recursive: true, force: true })
@@ -48,9 +61,7 @@ async function shoal(command: Command, ...args: string[]): Promise<void> {
 
 /** A person at a terminal, who gives this answer. */
 function atTerminal(answer: boolean | symbol): void {
-  for (const stream of [process.stdin, process.stderr]) {
-    vi.spyOn(stream, 'isTTY', 'get').mockReturnValue(true)
-  }
+  for (const stream of TERMINAL) stream.isTTY = true
   vi.mocked(confirm).mockResolvedValue(answer as boolean)
 }
 

@@ -15,7 +15,7 @@ export type Role = (typeof ROLES)[number]
 
 const SIGNATURE_BYTES = 64
 /** As Ed25519 peer ids are written. */
-const peer = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/)
+export const peer = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/)
 /** Milliseconds since 1970. */
 const time = z.int().min(0)
 /** Those of newer versions are nothing that anybody could be asked for here. */

@@ -7,7 +7,7 @@ import { base64url } from 'multiformats/bases/base64'
 import { z } from 'zod'
 import { ShoalError } from '../common/index.ts'
 import type { Sealed } from '../net/index.ts'
-import { type Grant, lookAtGrant } from './membership-papers.ts'
+import { type Grant, lookAtGrant, peer } from './membership-papers.ts'
 
 const PREFIX = 'shoal'
 const VERSION = '1'
@@ -30,9 +30,12 @@ const schema = z.object({
   /** The pre-shared key. */
   key: fixed(32),
   /** The peer id of the node that admits. */
-  founder: z.string().max(128),
+  founder: peer,
   /** Where it is. */
-  addresses: z.array(z.string().max(512)).min(1).max(16),
+  addresses: z
+    .array(z.string().regex(/^[!-~]{1,512}$/))
+    .min(1)
+    .max(16),
   /** As it was signed. */
   grant: z.string(),
   /** The grant's. */
