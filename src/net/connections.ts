@@ -47,11 +47,20 @@ export class Connections {
   /** Whoever answers, where no peer is named. */
   async dial(addresses: string[], peer?: string, signal?: AbortSignal): Promise<Connection> {
     try {
-      return await this.#libp2p.dial(this.#dialable(addresses, peer), { signal: withDeadline(signal) })
+      const dialable = this.#dialable(addresses, peer)
+      const open = this.#relayed(dialable)
+      return open ?? (await this.#libp2p.dial(dialable, { signal: withDeadline(signal) }))
     } catch (cause) {
       if (cause instanceof NetError) throw cause
       throw dialFailed(`cannot reach ${peer ?? addresses.join(', ')}`, cause)
     }
+  }
+
+  /** The connection there is, where only relays lead to the peer: libp2p would make one more at every dial. */
+  #relayed(addresses: Multiaddr[]): Connection | undefined {
+    if (!addresses.every((address) => address.toString().includes('/p2p-circuit/'))) return undefined
+    const peer = peerOf(addresses[0])
+    return peer === undefined ? undefined : this.to(peer)[0]
   }
 
   /** Those that parse, are of the peer and that the gate lets through; the gate is asked again by libp2p. */
@@ -60,7 +69,7 @@ export class Connections {
     const parsed = addresses.slice(0, MAX_DIAL_ADDRESSES).flatMap((address) => {
       try {
         const whole = multiaddr(peer === undefined ? address : withPeer(address, peer))
-        const answers = whole.getComponents().findLast(({ name }) => name === 'p2p')?.value
+        const answers = peerOf(whole)
         if (peer !== undefined && answers !== peer) return [] // libp2p would take whoever answers there
         if (answers !== undefined && this.#gate.refuses(answers)) {
           throw new NetError('DIAL_DENIED', `${answers} is not let in here`)
@@ -83,6 +92,11 @@ export class Connections {
 export function directFirst(connections: Connection[]): Connection[] {
   const open = connections.filter(({ status }) => status === 'open')
   return open.sort((a, b) => Number(a.limits !== undefined) - Number(b.limits !== undefined))
+}
+
+/** Who answers at the address, as far as it says so. */
+function peerOf(address: Multiaddr | undefined): string | undefined {
+  return address?.getComponents().findLast(({ name }) => name === 'p2p')?.value
 }
 
 /** The address, with the peer named at its end. */

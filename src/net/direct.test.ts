@@ -46,11 +46,12 @@ afterEach(async () => {
 /** `other` and `hidden` have a direct connection. */
 async function connected(): Promise<void> {
   await other.connect(hidden.addresses[0]!)
-  await vi.waitFor(() => expect(other.addressesOf(hidden.peerId)[0]).toContain('/webrtc'), PATIENCE)
+  await vi.waitFor(() => expect(other.wayTo(hidden.peerId)).toBe('direct'), PATIENCE)
 }
 
 test('the relay is no longer needed', async () => {
   await connected()
+  expect(other.addressesOf(hidden.peerId)).toEqual(hidden.addresses)
   await relay.stop()
   expect(await other.info(hidden.peerId, [])).toMatchObject({ version: '1' })
   expect(await hidden.info(other.peerId, [])).toMatchObject({ version: '1' })
@@ -95,6 +96,14 @@ test('a sender is held back while the receiver is paused, and nothing is lost', 
   receiver!.resume()
   await sending
   await vi.waitFor(() => expect(received).toEqual(Array.from({ length: 32 }, (_, i) => i)), PATIENCE)
+})
+
+test('connecting once more through the relay is no new connection', async () => {
+  await connected()
+  await other.connect(hidden.addresses[0]!)
+  expect(other.wayTo(hidden.peerId)).toBe('direct')
+  await relay.stop()
+  expect(await other.connect(hidden.addresses[0]!)).toBe(hidden.peerId)
 })
 
 test('many sessions may open at once on the new connection', async () => {

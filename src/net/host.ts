@@ -256,10 +256,18 @@ class Libp2pHost implements Host {
     const dialled = (this.#node?.connections.to(peer) ?? []).filter(
       ({ direction }) => direction === 'outbound'
     )
-    const all = [...dialled.map(({ remoteAddr }) => remoteAddr.toString()), ...this.#known.of(peer)]
+    // Others have to begin with the relay, too.
+    const remotes = dialled.map(({ remoteAddr }) => remoteAddr.toString().replace('/webrtc/p2p/', '/p2p/'))
+    const all = [...remotes, ...this.#known.of(peer)]
     const unique = [...new Set(all.map((address) => withPeer(address, peer)))]
     const isRelayed = (address: string) => Number(address.includes('/p2p-circuit'))
     return unique.sort((a, b) => isRelayed(a) - isRelayed(b))
+  }
+
+  wayTo(peer: string): 'direct' | 'relay' | undefined {
+    const [first] = this.#node?.connections.to(peer) ?? []
+    if (first === undefined) return undefined
+    return first.limits === undefined ? 'direct' : 'relay'
   }
 
   #open(protocol: Protocol, peer: string, addresses: string[], signal?: AbortSignal): Promise<RawStream> {

@@ -142,7 +142,10 @@ export interface SwarmHost {
   addressesOf(peer: string): string[]
 }
 
-export interface Host extends SessionHost, SwarmHost {}
+export interface Host extends SessionHost, SwarmHost {
+  /** How new streams to a peer go: directly or through a relay. Undefined: it is not connected. */
+  wayTo(peer: string): 'direct' | 'relay' | undefined
+}
 
 export type HostIdentity =
   /** An Ed25519 key in this file (mode 0600), created when missing. */
