@@ -46,16 +46,16 @@ async function relayed(): Promise<{ relay: Host; hidden: Host; other: Host; addr
 }
 
 /** Until something published by one has been heard by the other. */
-async function gossips(from: Host, to: Host): Promise<void> {
+async function gossips(from: Host, to: Host, topic: string): Promise<void> {
   const heard: Uint8Array[] = []
-  to.subscribe(from.peerId, (message) => {
+  to.subscribe(topic, (message) => {
     heard.push(message)
     return 'accept'
   })
   let count = 0
   await vi.waitFor(
     async () => {
-      await from.publish(from.peerId, Uint8Array.of(count++))
+      await from.publish(topic, Uint8Array.of(count++))
       expect(heard).not.toEqual([])
     },
     { timeout: 5_000 }
@@ -78,7 +78,7 @@ test('all that a node does goes through a relay, too', async () => {
   const pong = new Promise((resolve, reject) => control.start({ receive: resolve, end: reject }))
   control.send({ type: 'ping', nonce: 7 })
   expect(await pong).toMatchObject({ type: 'pong', nonce: 7 })
-  await gossips(other, hidden)
+  await gossips(other, hidden, 'topic')
 })
 
 test('peers are told of an address through a relay when there is one', async () => {
@@ -106,6 +106,7 @@ test('a direct connection is used when there is one', async () => {
   })
   const direct = hidden.addresses.find((address) => address !== circuit)!
   await other.connect(circuit)
+  await Promise.all([gossips(other, hidden, 'a'), gossips(hidden, other, 'b')])
   await other.connect(direct)
   expect(other.addressesOf(hidden.peerId)).toEqual([direct, circuit])
   const stream = await other.openControl(hidden.peerId, [])
@@ -113,8 +114,7 @@ test('a direct connection is used when there is one', async () => {
   await relay.stop()
   stream.send({ type: 'ping', nonce: 7 })
   expect(await pongs).toMatchObject({ type: 'pong', nonce: 7 })
-  await gossips(other, hidden)
-  await gossips(hidden, other)
+  await Promise.all([gossips(other, hidden, 'c'), gossips(hidden, other, 'd')])
 })
 
 test('without any of it, an address through a relay is not dialled', async () => {
