@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { gossip, type Withdrawal } from '../net/index.ts'
-import { sealWithdrawal } from './announcement.ts'
-import { type Member, Members, MODEL } from './testing-members.ts'
+import { createOpener, sealWithdrawal } from './announcement.ts'
+import { verifyMemory } from './testing.ts'
+import { type Member, Members, MODEL, stageOf } from './testing-members.ts'
 
 const TOPIC = `/shoal/model/1/${MODEL}`
 let members: Members
@@ -80,20 +81,125 @@ describe('a death', () => {
     expect(members.whoKnows(dead.peer)).toEqual([])
     for (const { peer } of hosts.slice(1)) expect(members.whoKnows(peer)).toHaveLength(28)
   })
+
+  test('is not learnt of again by who comes while it is suspected', async () => {
+    const hosts = await members.host(10)
+    const [dead, consumer, other] = hosts as [Member, Member, Member]
+    members.memory.kill(dead.node)
+    void consumer.swarm.report(dead.peer)
+    await members.advance(3_500)
+    expect(members.whoKnows(dead.peer)).toHaveLength(9)
+    const newcomer = await members.join([stageOf(0, 8)])
+    void newcomer.swarm.learn(other.peer, [], [])
+    await members.advance(5_000)
+    expect(newcomer.swarm.directory.size).toBe(9)
+    expect(members.whoKnows(dead.peer)).toEqual([])
+  })
+
+  test('is over when the node is back', async () => {
+    const [dead, consumer] = (await members.host(10)) as [Member, Member]
+    members.memory.kill(dead.node)
+    void consumer.swarm.report(dead.peer)
+    await members.advance(10_000)
+    expect(members.whoKnows(dead.peer)).toEqual([])
+    await members.join([stageOf(0, 8)], {}, dead.peer)
+    await members.advance(1_000)
+    expect(members.whoKnows(dead.peer)).toHaveLength(9)
+  })
+
+  test('of one half for the other ends with the partition', async () => {
+    const hosts = await members.host(20)
+    const [one] = hosts as [Member]
+    const other = hosts.at(-1) as Member
+    members.memory.partition(hosts.slice(0, 10).map(({ node }) => node))
+    void other.swarm.report(one.peer)
+    await members.advance(130_000)
+    expect(members.whoKnows(one.peer)).toEqual(hosts.slice(1, 10).map(({ peer }) => peer))
+    members.memory.heal()
+    await members.advance(60_000)
+    for (const { peer } of hosts) expect(members.whoKnows(peer)).toHaveLength(19)
+  })
 })
 
 describe('lies', () => {
-  test('evict nobody', async () => {
+  test('evict nobody, whatever sequence they withdraw', async () => {
     const hosts = await members.host(30)
     const [victim, ...liars] = hosts as [Member, ...Member[]]
-    for (const liar of liars.slice(0, 12)) {
+    for (const liar of liars) {
       await accuse(liar, victim)
       await members.advance(1_000)
       await accuse(liar, victim, { sequence: Math.floor(members.memory.clock.wall()) + 200_000 })
-      await members.advance(2_000)
+      await members.advance(1_000)
       expect(members.whoKnows(victim.peer)).toHaveLength(29)
     }
     await members.advance(10_000)
     expect(members.whoKnows(victim.peer)).toHaveLength(29)
   })
+
+  test('cost their victim a message, and nobody listens to the third', async () => {
+    const [victim, liar] = (await members.host(30)) as [Member, Member]
+    const heard = overhear()
+    const costs: string[][] = []
+    for (let lie = 0; lie < 3; lie++) {
+      const before = heard.length
+      await accuse(liar, victim)
+      await members.advance(5_000)
+      const about = heard.slice(before).filter((word) => word.endsWith(victim.peer))
+      costs.push(about.toSorted())
+    }
+    // Of those who are asked to look, some pass on what they got before they hear that it is not needed.
+    for (const about of costs.slice(0, 2)) {
+      expect(about.at(-1)).toBe(`withdrawal of ${victim.peer}`)
+      expect(about.length).toBeGreaterThanOrEqual(2)
+      expect(about.length).toBeLessThanOrEqual(5)
+    }
+    expect(costs[2]).toEqual([])
+  })
+
+  test('about who can’t hear them are refuted by those who ask it', async () => {
+    const [victim, liar] = (await members.host(30)) as [Member, Member]
+    const judge = victim.node.judges.get(TOPIC)
+    victim.node.judges.set(TOPIC, () => 'accept')
+    const before = sequenceOf(liar, victim.peer)
+    await accuse(liar, victim)
+    await members.advance(6_000)
+    expect(members.whoKnows(victim.peer)).toHaveLength(29)
+    expect(sequenceOf(liar, victim.peer)).toBeGreaterThan(before)
+    expect(judge).toBeDefined()
+  })
+
+  test('about who can’t answer are not believed by those who are connected to it', async () => {
+    const [victim, liar, friend] = (await members.host(30)) as [Member, Member, Member]
+    victim.node.judges.set(TOPIC, () => 'accept')
+    victim.node.answer = undefined
+    members.memory.connect(victim.node, friend.node)
+    await members.advance(12_000)
+    await accuse(liar, victim)
+    await members.advance(6_000)
+    expect(members.whoKnows(victim.peer)).toEqual([liar.peer, friend.peer])
+  })
+
+  test('in another’s name are garbage', async () => {
+    const [victim, liar, other] = (await members.host(30)) as [Member, Member, Member]
+    for (let lie = 0; lie < 4; lie++) await accuse(liar, victim, { observer: other.peer })
+    await members.advance(6_000)
+    expect(members.whoKnows(victim.peer)).toHaveLength(29)
+    const cutters = members.all.filter(({ node }) => node.cuts.has(liar.peer))
+    expect(cutters.length).toBeGreaterThan(0)
+    const cut = new Set(members.all.flatMap(({ node }) => [...node.cuts.keys()]))
+    expect([...cut]).toEqual([liar.peer])
+  })
 })
+
+/** What is said on the topic, for a node that takes no part. */
+function overhear(): string[] {
+  const heard: string[] = []
+  const opener = createOpener(verifyMemory)
+  members.memory.add('eavesdropper').subscribe(TOPIC, (message) => {
+    const notice = opener.read(message)
+    if ('announced' in notice) heard.push(`announcement of ${notice.announced.announcement.peer}`)
+    if ('withdrawal' in notice) heard.push(`withdrawal of ${notice.withdrawal.peer}`)
+    return 'accept'
+  })
+  return heard
+}
