@@ -3,6 +3,7 @@
  * cheapest few chains are asked for their load, and one of those that are nearly as good as the best is drawn.
  */
 import type { Clock } from '../common/index.ts'
+import type { StageInfo } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
 import type { Latencies } from './latency.ts'
 import { type Ask, Loads } from './router-loads.ts'
@@ -72,8 +73,7 @@ export class Router {
       busynessOf: (hop) => this.#busynessOf(hop)
     }
     const kept = stillThere(prefer, known)
-    await this.#askLoads(kept, costs)
-    const chosen = await this.#choose(known, request, costs)
+    const [chosen] = await Promise.all([this.#choose(known, request, costs), this.#askLoads(kept, costs)])
     const chain = this.#isWorthKeeping(kept, chosen, costs) ? kept : chosen.chain
     for (const hop of chain) this.#loads.take(hop)
     return { chain, costMs: costOf(chain, costs), spares: this.#sparesOf(chain, known, request, costs) }
@@ -97,18 +97,21 @@ export class Router {
     return { chain, costMs: costOf(chain, costs) }
   }
 
-  /** The cheapest chain, and some that differ from it and cost little more; empty where there is no chain. */
+  /**
+   * Chains that are hardly worse than the cheapest, and differ, also from what other consumers find who know the same;
+   * empty where there is no chain.
+   */
   #alternatives(stages: readonly HostedStage[], model: string, costs: Costs): Path[] {
     const { random } = this.#components
     const few = shortlist(stages, model, costs)
     const best = cheapestChain(few, model, costs)
     if (typeof best === 'number') return []
-    const paths = new Map([[nameOf(best.chain), best]])
     const share = best.costMs / best.chain.length
-    const uses = new Map(best.chain.map(({ stage }) => [stage, 1]))
-    for (let time = 1; time < ALTERNATIVES; time++) {
-      const extraOf = ({ stage }: HostedStage): number =>
-        share * (REPEAT * (uses.get(stage) ?? 0) + TOLERANCE * random())
+    const uses = new Map<StageInfo, number>()
+    const extraOf = ({ stage }: HostedStage): number =>
+      share * (REPEAT * (uses.get(stage) ?? 0) + TOLERANCE * random())
+    const paths = new Map<string, Path>()
+    for (let time = 0; time < ALTERNATIVES; time++) {
       const { chain } = cheapestChain(few, model, { ...costs, extraOf }) as Path
       paths.set(nameOf(chain), { chain, costMs: costOf(chain, costs) })
       for (const { stage } of chain) uses.set(stage, (uses.get(stage) ?? 0) + 1)
