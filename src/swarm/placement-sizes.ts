@@ -53,13 +53,20 @@ export interface Room {
   readonly positions: number
 }
 
+/** What of it sizes follow from. */
+export type ModelSizes = Pick<
+  HostableModel,
+  | ('blockCount' | 'blockBytes' | 'embeddingBytes' | 'headBytes')
+  | ('positionBytes' | 'positions' | 'computeBytes')
+>
+
 /** Of memory, buffers included. */
-export function spanBytes(model: HostableModel, range: Range): number {
+export function spanBytes(model: ModelSizes, range: Range): number {
   const sizes = sizesOf(model, model.positions)
   return model.computeBytes + sizes.weights(range) + sizes.cache(range)
 }
 
-export function roomOf(model: HostableModel, { memoryBytes, diskBytes }: Caps): Room {
+export function roomOf(model: ModelSizes, { memoryBytes, diskBytes }: Caps): Room {
   return {
     memoryBytes: Math.max(0, roundDown(memoryBytes - model.computeBytes, MEMORY_UNIT)),
     diskBytes: roundDown(diskBytes ?? Number.POSITIVE_INFINITY, DISK_UNIT),
@@ -72,13 +79,13 @@ function roundDown(bytes: number, unit: number): number {
 }
 
 /** As many blocks from `start` on as fit; undefined: not even one does. */
-export function largestSpanFrom(model: HostableModel, start: number, caps: Caps): Range | undefined {
+export function largestSpanFrom(model: ModelSizes, start: number, caps: Caps): Range | undefined {
   const end = reach(model, roomOf(model, caps))[start] ?? 0
   return end > start ? { start, end } : undefined
 }
 
 /** For each start, where the longest span from there ends; the start itself where none fits. */
-export function reach(model: HostableModel, room: Room): Uint16Array {
+export function reach(model: ModelSizes, room: Room): Uint16Array {
   const { blockCount } = model
   const { weights, cache } = sizesOf(model, room.positions)
   const fits = (range: Range, diskBytes: number): boolean =>
@@ -99,7 +106,7 @@ interface Sizes {
   cache(range: Range): number
 }
 
-function sizesOf(model: HostableModel, positions: number): Sizes {
+function sizesOf(model: ModelSizes, positions: number): Sizes {
   const { blockCount, embeddingBytes, headBytes } = model
   const upTo = (sizes: readonly number[]): number[] => {
     const sums = [0]
