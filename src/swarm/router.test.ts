@@ -219,6 +219,24 @@ describe('many consumers', () => {
     }
     expect(await fullest(100, routerOf)).toBeLessThan(2)
   })
+
+  test('choose rather what has more places', async () => {
+    const world = new World(...['roomy', 'tight'].map((peer) => hosted(0, 8, { peer, ...speed(10) })))
+    world.answers.tight = { freeSessions: 1 }
+    let roomy = 0
+    for (let route = 0; route < 100; route++) if ((await routed(world.router())).endsWith('roomy')) roomy++
+    expect(roomy).toBeGreaterThan(75)
+    expect(roomy).toBeLessThan(100)
+  })
+
+  test('don’t give a stage more sessions at once than it said to have places for', async () => {
+    const world = new World(...['a', 'b'].map((peer) => hosted(0, 8, { peer, ...speed(10) })))
+    Object.assign(world.answers, { a: { freeSessions: 3 }, b: { freeSessions: 3 } })
+    const router = world.router()
+    const chosen: string[] = []
+    for (let route = 0; route < 6; route++) chosen.push(await routed(router))
+    expect(chosen.toSorted()).toEqual([...Array(3).fill('0-8 of a'), ...Array(3).fill('0-8 of b')])
+  })
 })
 
 describe('a conversation', () => {

@@ -73,10 +73,11 @@ export class Router {
       busynessOf: (hop) => this.#busynessOf(hop)
     }
     const kept = stillThere(prefer, known)
-    const [chosen] = await Promise.all([this.#choose(known, request, costs), this.#askLoads(kept, costs)])
-    const chain = this.#isWorthKeeping(kept, chosen, costs) ? kept : chosen.chain
+    const [best] = await Promise.all([this.#choose(known, request, costs), this.#askLoads(kept, costs)])
+    const stay = this.#stay(kept, costs)
+    const { chain, costMs } = stay !== undefined && stay.costMs <= best.costMs ? stay : best
     for (const hop of chain) this.#loads.take(hop)
-    return { chain, costMs: costOf(chain, costs), spares: this.#sparesOf(chain, known, request, costs) }
+    return { chain, costMs, spares: this.#sparesOf(chain, known, request, costs) }
   }
 
   async #choose(known: readonly HostedStage[], request: RouteRequest, costs: Costs): Promise<Path> {
@@ -155,10 +156,10 @@ export class Router {
     await this.#loads.ask(hops, Math.min(LONGEST_DEADLINE_MS, Math.max(DEADLINE_MS, 2 * longest)))
   }
 
-  /** Unless the other one is better by more than it costs to compute the prompt there. */
-  #isWorthKeeping(kept: readonly ChainHop[], { costMs }: Path, costs: Costs): boolean {
-    if (kept.length === 0 || kept.some((hop) => this.#loads.of(hop) === 'gone')) return false
-    return costOf(kept, { ...costs, promptTokens: 0 }) <= costMs
+  /** The chain that a conversation has: nothing of the prompt is left to compute there. */
+  #stay(kept: readonly ChainHop[], costs: Costs): Path | undefined {
+    if (kept.length === 0 || kept.some((hop) => this.#loads.of(hop) === 'gone')) return undefined
+    return { chain: [...kept], costMs: costOf(kept, { ...costs, promptTokens: 0 }) }
   }
 
   #sparesOf(
