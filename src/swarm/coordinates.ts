@@ -21,7 +21,7 @@ const MIN_HEIGHT_MS = 0.01
 const WINDOW = 20
 /**
  * Pulls by `(distance from the origin / rho)^2`: 0.04 ms per sample at 100 ms. Serf's 150 is far weaker, since its
- * distances are in seconds; 150 in milliseconds was measured to cost a tenth of the accuracy.
+ * distances are in seconds; with 150 in milliseconds predictions were 12.5 % off instead of 11.7.
  */
 const GRAVITY_MS = 500
 /** Longer ones measured a stall, not a link. */

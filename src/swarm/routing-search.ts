@@ -2,7 +2,7 @@
  * The cheapest path over stages. A stage is entered at its first block and may be left after any, so a path
  * is a row of stages, each beginning within the one before, and stages in the order of their first blocks need to be
  * looked at once. Only what the slowest stage adds to a prompt is no sum: each stage keeps all the ways to it that may
- * still turn out the cheapest (multi-criteria shortest paths, Martins 1984), which are hardly ever more than three.
+ * still turn out the cheapest (multi-criteria shortest paths, Martins 1984), usually one or two.
  */
 import type { HostedStage } from './discover.ts'
 import type { Place } from './latency.ts'
