@@ -111,7 +111,7 @@ test('a direct connection is used when there is one', async () => {
   expect(other.addressesOf(hidden.peerId)).toEqual([direct, circuit])
   const stream = await other.openControl(hidden.peerId, [])
   const pongs = new Promise((resolve, reject) => stream.start({ receive: resolve, end: reject }))
-  await relay.stop()
+  relay.cut(other.peerId, 'a test', 60_000)
   stream.send({ type: 'ping', nonce: 7 })
   expect(await pongs).toMatchObject({ type: 'pong', nonce: 7 })
   await Promise.all([gossips(other, hidden, 'c'), gossips(hidden, other, 'd')])
