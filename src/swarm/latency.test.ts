@@ -2,10 +2,11 @@ import { describe, expect, test } from 'vitest'
 import { randomOf } from '../../test/models/random.ts'
 import type { Coordinate } from '../net/index.ts'
 import { DEFAULT_RTT_MS, Latencies } from './latency.ts'
-import { at, TestClock } from './routing-testing.ts'
+import { at } from './routing-testing.ts'
+import { ManualClock } from './testing.ts'
 
-function latencies(places: Record<string, Coordinate> = {}): { latency: Latencies; clock: TestClock } {
-  const clock = new TestClock()
+function latencies(places: Record<string, Coordinate> = {}): { latency: Latencies; clock: ManualClock } {
+  const clock = new ManualClock()
   const init = { self: 'me', coordinateOf: (peer: string) => places[peer] }
   return { latency: new Latencies({ clock, random: randomOf('latency') }, init), clock }
 }
@@ -30,12 +31,12 @@ describe('a link', () => {
     expect(latency.predict(latency.here, latency.here)).toBe(0)
   })
 
-  test('from here is what was measured, for five minutes', () => {
+  test('from here is what was measured, for five minutes', async () => {
     const { latency, clock } = latencies({ a: at(10) })
     latency.measured('a', 33)
     const other = { peer: 'a', coordinate: at(10) }
     expect([latency.predict(latency.here, other), latency.predict(other, latency.here)]).toEqual([33, 33])
-    clock.pass(300_001)
+    await clock.advance(300_001)
     expect(latency.predict(latency.here, other)).not.toBe(33)
   })
 

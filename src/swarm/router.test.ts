@@ -6,7 +6,8 @@ import { Latencies } from './latency.ts'
 import { type Route, type RouteRequest, Router } from './router.ts'
 import { NoChainError } from './routing.ts'
 import type { ChainHop } from './routing-cost.ts'
-import { hosted, MODEL, speed, TestClock } from './routing-testing.ts'
+import { hosted, MODEL, speed } from './routing-testing.ts'
+import { ManualClock } from './testing.ts'
 
 const REQUEST = { model: MODEL, promptTokens: 100, answerTokens: 100 }
 
@@ -15,7 +16,7 @@ type Answer = Partial<StageLoad> | 'never' | 'unreachable' | 'refused' | 'moved'
 
 /** Stages that answer what they are told to; idle if not told. */
 class World {
-  readonly clock = new TestClock()
+  readonly clock = new ManualClock()
   readonly random = randomOf('router')
   readonly asked: string[] = []
   readonly answers: Record<string, Answer> = {}
@@ -69,19 +70,6 @@ async function routed(router: Router, more: Partial<RouteRequest> = {}): Promise
   return words((await router.route({ ...REQUEST, ...more })).chain)
 }
 
-/** A route that nobody answers in time. */
-async function routedAfter(world: World, router: Router, ms: number): Promise<string> {
-  const route = routed(router)
-  await untilWaiting(world)
-  world.clock.pass(ms)
-  return route
-}
-
-/** Until only time is missing. */
-async function untilWaiting(world: World): Promise<void> {
-  for (let turn = 0; turn < 100 && world.clock.timers < 2; turn++) await Promise.resolve()
-}
-
 describe('a route', () => {
   test('is the cheapest chain, and says what it takes', async () => {
     const world = new World(
@@ -107,7 +95,7 @@ describe('a route', () => {
     const router = world.router()
     await Promise.all([routed(router), routed(router), routed(router)])
     expect(world.asked.toSorted()).toEqual(['0-4', '4-8'])
-    world.clock.pass(2_000)
+    await world.clock.advance(2_000)
     await routed(router)
     expect(world.asked).toHaveLength(4)
   })
@@ -145,7 +133,9 @@ describe('a route', () => {
     const world = new World(hosted(0, 4), hosted(4, 8), hosted(0, 8, { peer: 'silent' }))
     world.answers.silent = 'never'
     const router = world.router()
-    expect(await routedAfter(world, router, 300)).toBe('0-4 of 0-4, 4-8 of 4-8')
+    const route = routed(router)
+    await world.clock.advance(300)
+    expect(await route).toBe('0-4 of 0-4, 4-8 of 4-8')
     world.stages = world.stages.slice(2)
     expect(await routed(router)).toBe('0-8 of silent')
     expect(world.asked.filter((peer) => peer === 'silent')).toHaveLength(1)
@@ -178,12 +168,6 @@ describe('a route', () => {
     await expect(routed(new World(hosted(0, 4)).router())).rejects.toThrow(/block 4 of 8/)
     const signal = AbortSignal.abort(new Error('enough'))
     await expect(routed(new World(hosted(0, 8)).router(), { signal })).rejects.toThrow('enough')
-  })
-
-  test('leaves no timers behind', async () => {
-    const world = new World(hosted(0, 4), hosted(4, 8))
-    await routed(world.router())
-    expect(world.clock.timers).toBe(0)
   })
 })
 

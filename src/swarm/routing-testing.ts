@@ -1,4 +1,3 @@
-import type { Clock } from '../common/index.ts'
 import type { Coordinate, StageInfo } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
 
@@ -30,35 +29,4 @@ export function speed(decodeMs: number): Pick<StageInfo, 'speed'> {
 /** A place on a line. */
 export function at(ms: number, error = 0.1): Coordinate {
   return { vector: [ms, 0, 0, 0, 0, 0, 0, 0], height: 0, adjustment: 0, error }
-}
-
-/** Time that passes when it is told to. */
-export class TestClock implements Clock {
-  #now = 0
-  readonly #timers = new Map<() => void, number>()
-
-  now(): number {
-    return this.#now
-  }
-
-  wall(): number {
-    return this.#now
-  }
-
-  after(ms: number, run: () => void): () => void {
-    this.#timers.set(run, this.#now + ms)
-    return () => this.#timers.delete(run)
-  }
-
-  get timers(): number {
-    return this.#timers.size
-  }
-
-  pass(ms: number): void {
-    this.#now += ms
-    for (const [run, due] of this.#timers) {
-      if (due > this.#now || !this.#timers.delete(run)) continue
-      run()
-    }
-  }
 }
