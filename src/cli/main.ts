@@ -9,6 +9,7 @@ import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
 import { UsageError } from './lifetime.ts'
+import { planCommand } from './plan.ts'
 import { runCommand } from './run.ts'
 import { peersCommand, statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
@@ -31,7 +32,7 @@ const program = new Command('shoal')
 const commands = [
   ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand(), finishCommand()],
   ...[joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand()],
-  ...[certifyCommand(), demoCommand()]
+  ...[planCommand(), certifyCommand(), demoCommand()]
 ]
 for (const command of commands) {
   program.addCommand(command.showHelpAfterError('(see --help)').exitOverride())

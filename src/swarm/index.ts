@@ -30,6 +30,17 @@ export {
   spanBytes
 } from './placement-sizes.ts'
 export { Placer, type PlacerComponents, type PlacerInit, type Surroundings } from './placer.ts'
+export {
+  type Machine,
+  type Objective,
+  type Plan,
+  type PlanInput,
+  type PlannedModel,
+  type PlannedSpan,
+  plan,
+  predict
+} from './planner.ts'
+export { machinesOf } from './planner-machines.ts'
 export { type Route, type RouteRequest, Router } from './router.ts'
 export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
 export type { ChainHop, Costs, Demand } from './routing-cost.ts'

@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { MIB, testModel } from './placement-testing.ts'
+import { roomOf } from './placement-sizes.ts'
+import { hostedStage, MIB, testModel } from './placement-testing.ts'
 import { type Machine, PlanError, type PlanInput, type PlannedModel, plan, predict } from './planner.ts'
+import { machinesOf } from './planner-machines.ts'
 
 const SEED = 20_260_107
 
@@ -147,5 +149,27 @@ describe('of many machines', () => {
     })
     // One site's machines, the fastest of them full: twelve blocks at 1 ms, twelve at 2, twelve at 3, four at 4, eight links.
     expect(plan(of).tokensPerSecond).toBeGreaterThan((1000 / (12 + 24 + 36 + 16 + 4)) * 0.95)
+  })
+})
+
+describe('the machines of a swarm', () => {
+  const model = testModel('m', 8, { headBytes: 2 * MIB })
+  const speed = (ms: number) => ({ speed: { decodeMicroseconds: ms * 1000, prefillMicroseconds: ms * 100 } })
+  const room = roomOf(model, { memoryBytes: 5 * MIB })
+
+  test('have the speed of what they host, head included, or that of the others', () => {
+    const stages = [
+      hostedStage('a', model, { start: 0, end: 4 }, speed(4)),
+      hostedStage('b', model, { start: 4, end: 8 }, speed(18)),
+      hostedStage('told', model, { start: 4, end: 8 }, speed(1))
+    ]
+    const offers = new Map(['a', 'b', 'idle'].map((peer) => [peer, new Map([[model.model, room]])]))
+    const machines = machinesOf(model, { stages, offers: offers.set('other', new Map()) })
+    expect(machines.map(({ name, decodeMsPerBlock }) => [name, decodeMsPerBlock])).toEqual([
+      ['a', 1],
+      ['b', 3],
+      ['idle', expect.closeTo((1 + 3 + 1 / 6) / 3)]
+    ])
+    expect(machines[0]).toMatchObject({ memoryBytes: 5 * MIB, prefillMsPerBlock: expect.closeTo(0.1) })
   })
 })

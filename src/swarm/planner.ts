@@ -96,7 +96,7 @@ function problemOf({ model, machines, linkMs, consumerMs }: PlanInput): Problem 
 }
 
 /** Sums of what blocks weigh, one being usual, the head after the last: decoding waits for memory, byte by byte. */
-function unitsOf({ blockBytes, headBytes, blockCount }: PlannedModel): Float64Array {
+export function unitsOf({ blockBytes, headBytes, blockCount }: PlannedModel): Float64Array {
   const usual = blockBytes.reduce((sum, bytes) => sum + bytes, 0) / blockCount
   const units = new Float64Array(blockCount + 1)
   for (const [block, bytes] of blockBytes.entries())
