@@ -1,8 +1,15 @@
-import { defineConfig } from 'vitest/config'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { configDefaults, defineConfig } from 'vitest/config'
+
+/** What tests keep outside of their own folders: nothing of it is where a person's node looks. */
+const apart = join(tmpdir(), `shoal-test-${process.pid}`)
 
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    exclude: [...configDefaults.exclude, 'test/nat/**'], // for `npm run test:nat`
+    env: { SHOAL_NEIGHBOURS: join(apart, 'neighbours'), XDG_DATA_HOME: join(apart, 'data') },
     setupFiles: ['test/dial-gate/setup.ts'],
     // Engines are processes with two threads each: files run one after the other so that timings mean something.
     fileParallelism: false,

@@ -190,7 +190,8 @@ describe('up and run', () => {
 
   test('a missing block, an unreachable node', async () => {
     const address = await up('0-5')
-    const { code, stdout, stderr } = await shoal('run', DEMO, 'x', '--peer', address, '--peer', CLOSED)
+    const peers = ['--peer', address, '--peer', CLOSED]
+    const { code, stdout, stderr } = await shoal('run', DEMO, 'x', ...peers, '--wait', '0')
     expect([code, stdout]).toEqual([1, ''])
     expect(stderr).toContain(`warning: ${CLOSED}: `)
     expect(stderr).toMatch(
@@ -322,9 +323,9 @@ describe('what goes wrong is said, without a stack', () => {
       1,
       /^error: Cannot listen .*EADDRNOTAVAIL/
     ],
-    ['no nodes to ask', ['run', DEMO, 'x'], 2, /^error: No nodes to ask: name at least one with --peer/],
+    ['no nodes to ask', ['run', DEMO, 'x'], 1, /^error: No other node answers.*shoal up/],
     ['nothing to ask', ['run', DEMO, '--peer', CLOSED], 2, /^error: No prompt/],
-    ['nobody reachable', ['run', DEMO, 'x', '--peer', CLOSED], 1, /hosts any of its blocks/],
+    ['nobody reachable', ['run', DEMO, 'x', '--peer', CLOSED], 1, /error: No other node answers/],
     ['no such file', ['run', '/nowhere.gguf', 'x', '--peer', CLOSED], 1, /no such file.*nowhere\.gguf/],
     ['no GGUF', ['run', 'text.gguf', 'x', '--peer', CLOSED], 1, /^error: .*no GGUF file/],
     ['half a GGUF', ['up', '--model', 'short.gguf'], 1, /^error: .*(truncated|ends|beyond)/]

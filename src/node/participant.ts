@@ -1,5 +1,5 @@
 /** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
-import type { Clock, Startable } from '../common/index.ts'
+import { type Clock, ShoalError, type Startable } from '../common/index.ts'
 import type { Host, HostLogger, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
 import {
   type ChainHop,
@@ -162,7 +162,7 @@ export class Participant implements Startable {
 
   /**
    * The chain to ask, and spares. Where there is none, everybody learns that it is wanted, and it is waited for.
-   * Throws a NoChainError, or the signal's reason.
+   * Throws a NoChainError, a ShoalError NO_PEERS at once where there is nobody at all, or the signal's reason.
    */
   async route(request: WayRequest): Promise<Route> {
     const { model, waitMs, signal, onMissing } = request
@@ -182,6 +182,7 @@ export class Participant implements Startable {
         } catch (error) {
           if (!(error instanceof NoChainError)) throw error
           if (hasLookedEverywhere) {
+            if (this.#components.host.peers.length === 0) throw nobody()
             onMissing?.(error)
             if (clock.now() >= deadline) throw error
             if (!isWanted) this.#want(model, 1)
@@ -276,6 +277,11 @@ export class Participant implements Startable {
   rttTo(peer: string): number {
     return this.#latencies.predict(this.#latencies.here, { peer })
   }
+}
+
+function nobody(): ShoalError {
+  const advice = 'Start a node with "shoal up", or name one with --peer ADDRESS. "shoal doctor" says more.'
+  return new ShoalError('NO_PEERS', `No other node answers, so that nobody can be asked. ${advice}`)
 }
 
 /** Blocks that nobody holds, as [start, end). */
