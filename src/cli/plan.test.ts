@@ -85,7 +85,12 @@ describe('shoal plan', () => {
   })
 
   test('without machines says what a file of them looks like', async () => {
-    const planned = planCommand().parseAsync([DEMO], { from: 'user' })
+    const nobody: OpenSwarm = async () => ({
+      ...{ machines: [], linkMs: () => 1, consumerMs: () => 1 },
+      assign: async () => ({ accepted: false, message: '' }),
+      close: async () => {}
+    })
+    const planned = planCommand(async () => nobody).parseAsync([DEMO], { from: 'user' })
     await expect(planned).rejects.toThrow('"decodeMsPerBlock"')
   })
 
@@ -105,7 +110,9 @@ describe('shoal plan', () => {
         isClosed = true
       }
     })
-    await planCommand(openSwarm).parseAsync([DEMO, '--context', '256', '--apply'], { from: 'user' })
+    await planCommand(async () => openSwarm).parseAsync([DEMO, '--context', '256', '--apply'], {
+      from: 'user'
+    })
     expect(asked).toHaveLength(2)
     const lines = said.mock.calls.map(([line]) => line).sort()
     expect(lines[0]).toMatch(/^3Koo-one loads blocks \d-\d$/)

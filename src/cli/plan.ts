@@ -1,10 +1,13 @@
 import { Command, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
 import { memoryOf, openModel } from '../models/index.ts'
+import { dataFolder } from '../node/index.ts'
 import { type Machine, type Objective, type Plan, type PlannedModel, plan } from '../swarm/index.ts'
+import { consumerNode } from './consumer.ts'
 import { UsageError, untilInterrupted } from './lifetime.ts'
-import { integer, kvTypeOption, shortPeer } from './options.ts'
+import { integer, kvTypeOption, peerOption, shortPeer } from './options.ts'
 import { EXAMPLE, type Links, readMachines } from './plan-machines.ts'
+import { openSwarmOf } from './plan-swarm.ts'
 
 interface PlanOptions {
   readonly machines?: string
@@ -13,6 +16,8 @@ interface PlanOptions {
   readonly kvType: KvType
   readonly apply?: boolean
   readonly json?: boolean
+  readonly peer: readonly string[]
+  readonly dataDir: string
 }
 
 /** A private swarm, as a node of it knows it; machines are named by their peer ids. */
@@ -29,7 +34,9 @@ export type OpenSwarm = (
   signal: AbortSignal
 ) => Promise<PlannedSwarm>
 
-export function planCommand(openSwarm?: OpenSwarm): Command {
+export function planCommand(
+  openSwarm: (options: PlanOptions) => Promise<OpenSwarm> = ofThisMachine
+): Command {
   return new Command('plan')
     .description(
       'The best split of a model over given machines, by their measured speeds, memories and links.'
@@ -48,10 +55,20 @@ export function planCommand(openSwarm?: OpenSwarm): Command {
     .addOption(kvTypeOption())
     .option('--apply', 'tell the nodes of a private swarm that take plans ("shoal up --accept-plans")')
     .option('--json', 'print one JSON object')
+    .addOption(peerOption())
+    .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
     .action((path: string, options: PlanOptions) => run(path, options, openSwarm))
 }
 
-async function run(path: string, options: PlanOptions, openSwarm: OpenSwarm | undefined): Promise<void> {
+async function ofThisMachine(options: PlanOptions): Promise<OpenSwarm> {
+  return openSwarmOf(await consumerNode(options))
+}
+
+async function run(
+  path: string,
+  options: PlanOptions,
+  openSwarm: (options: PlanOptions) => Promise<OpenSwarm>
+): Promise<void> {
   const { machines: file, objective, apply } = options
   if (apply && file !== undefined) {
     throw new UsageError('--apply is for the machines of a swarm: leave --machines out.')
@@ -59,10 +76,13 @@ async function run(path: string, options: PlanOptions, openSwarm: OpenSwarm | un
   const model = await sizesOf(path, options)
   if (file !== undefined)
     return show(plan({ model, objective, ...(await readMachines(file)) }), options, path)
-  if (openSwarm === undefined)
-    throw new UsageError(`Which machines? Name them with --machines FILE:\n${EXAMPLE}`)
-  const swarm = await openSwarm(model, untilInterrupted())
+  const swarm = await (await openSwarm(options))(model, untilInterrupted())
   try {
+    if (swarm.machines.length === 0) {
+      throw new UsageError(
+        `No node of a swarm that could host the model answers. Start some, or name machines with --machines FILE:\n${EXAMPLE}`
+      )
+    }
     const planned = plan({
       ...{ model, objective, machines: swarm.machines },
       linkMs: (from, to) => swarm.linkMs(from, to),

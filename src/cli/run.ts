@@ -2,9 +2,10 @@ import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
 import { ChatText, type ModelFile, openModel } from '../models/index.ts'
-import { dataFolder, Node, neighboursFolder, readSwarmFile } from '../node/index.ts'
+import { dataFolder, type Node } from '../node/index.ts'
 import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
+import { consumerNode } from './consumer.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer } from './options.ts'
 
@@ -97,18 +98,6 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
   } finally {
     await model.close()
   }
-}
-
-/** A node that only asks, in the swarm that this machine has joined. */
-async function consumerNode({ dataDir, peer }: RunOptions): Promise<Node> {
-  return new Node({
-    ...{ dataDir, listen: [], peers: peer, ephemeral: true },
-    joined: await readSwarmFile(dataDir),
-    neighbours: neighboursFolder(),
-    onProgress: (message, level) => {
-      if (level === 'warning') console.error(`warning: ${message}`)
-    }
-  })
 }
 
 interface WayOptions {

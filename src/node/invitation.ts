@@ -190,7 +190,8 @@ function unreachable({ name, founder, addresses }: Token, cause: Error): ShoalEr
 
 /**
  * The swarm for a process that has another key than the folder's node, such as a consumer that comes and goes beside
- * it. The folder's key certifies it for a day, to consume.
+ * it. The folder's key certifies it for a day, for what the
+ * folder's node may do of it: to consume, and to plan.
  */
 export async function deputise(
   folder: string,
@@ -201,7 +202,7 @@ export async function deputise(
   const member = await identity(folder)
   const issued = clock.wall()
   const issue: Issue = {
-    ...{ peer: deputy, roles: ['consumer'], issued },
+    ...{ peer: deputy, roles: ['consumer', 'planner'], issued },
     deputy: { of: swarm.certificate, expires: issued + DEPUTY_MS }
   }
   return {

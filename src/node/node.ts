@@ -16,6 +16,7 @@ import type { Route, Swarm } from '../swarm/index.ts'
 import { Contributor } from './contributor.ts'
 import { type EngineSettings, Hosting } from './hosting.ts'
 import { type FinishProgress, Instance } from './instance.ts'
+import { deputise } from './invitation.ts'
 import { peerLists } from './membership.ts'
 import { Neighbours } from './neighbours.ts'
 import { Participant, type WayRequest } from './participant.ts'
@@ -110,7 +111,7 @@ export class Node implements Startable {
   readonly #settings: NodeSettings
   readonly #joined: SwarmFile
   readonly #server: StageServer
-  readonly #participant: Participant
+  #participant: Participant | undefined
   readonly #neighbours: Neighbours | undefined
   readonly #instance: Instance | undefined
   readonly #finishWatchers = new Set<(progress: FinishProgress) => void>()
@@ -141,21 +142,6 @@ export class Node implements Startable {
       const secret = joined.kind === 'private' ? Buffer.from(joined.key).toString('hex') : joined.kind
       this.#neighbours = new Neighbours(settings.neighbours, secret)
     }
-    this.#participant = new Participant(
-      { host: this.host, clock: systemClock, random: Math.random, neighbours: this.#neighbours },
-      {
-        ...{
-          joined,
-          addresses: settings.peers,
-          folder: dataDir,
-          isPassing: ephemeral,
-          logger: settings.logger
-        },
-        load: (model) => this.#server.loads(model),
-        assign: settings.acceptPlans ? (span) => this.#assigned(span) : undefined,
-        onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
-      }
-    )
     if (ephemeral) return
     this.#instance = new Instance(dataDir, {
       finish: (say, gone) => this.#asked(say, gone),
@@ -177,18 +163,29 @@ export class Node implements Startable {
     return this.#finishing === undefined ? this.#server.infos : []
   }
 
+  /** Its part in a swarm; to be asked for once it has started. */
+  get #part(): Participant {
+    if (this.#participant === undefined) throw new Error('the node has not been started')
+    return this.#participant
+  }
+
   get swarm(): Swarm {
-    return this.#participant.swarm
+    return this.#part.swarm
   }
 
   /** Resolves when all ways to find others have been tried once. */
   get joined(): Promise<void> {
-    return this.#participant.joined
+    return this.#part.joined
   }
 
   /** See Participant. */
   route(request: WayRequest): Promise<Route> {
-    return this.#participant.route(request)
+    return this.#part.route(request)
+  }
+
+  /** See Participant. */
+  rttBetween(a: string, b: string): number {
+    return this.#part.rttBetween(a, b)
   }
 
   /**
@@ -214,6 +211,7 @@ export class Node implements Startable {
       this.#hosting = this.#hostingWith(hosting)
       await this.#hosting.host(hosting.model, hosting.blocks, signal)
     }
+    this.#participant = await this.#participation()
     await this.#prepareContribution(signal)
     this.#serve()
     await this.host.start().catch((cause: Error) => {
@@ -223,9 +221,27 @@ export class Node implements Startable {
     this.#startedAt = performance.now()
     const { addresses, peerId } = this.host
     if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
-    await this.#participant.start()
-    this.#participant.announce({ stages: this.hosted })
+    await this.#part.start()
+    this.#part.announce({ stages: this.hosted })
     await this.#contributor?.start()
+  }
+
+  async #participation(): Promise<Participant> {
+    const { dataDir, ephemeral = false, peers, logger, acceptPlans } = this.#settings
+    // A key of its own: the machine's vouches for it.
+    const joined =
+      ephemeral && this.#joined.kind === 'private'
+        ? await deputise(dataDir, this.#joined, this.host.peerId)
+        : this.#joined
+    return new Participant(
+      { host: this.host, clock: systemClock, random: Math.random, neighbours: this.#neighbours },
+      {
+        ...{ joined, addresses: peers, folder: dataDir, isPassing: ephemeral, logger },
+        load: (model) => this.#server.loads(model),
+        assign: acceptPlans ? (span) => this.#assigned(span) : undefined,
+        onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
+      }
+    )
   }
 
   #hostingWith(settings: EngineSettings): Hosting {
@@ -242,7 +258,7 @@ export class Node implements Startable {
     this.#hosting = this.#hostingWith(contribution)
     this.#contributor = new Contributor(
       {
-        ...{ participant: this.#participant, hosting: this.#hosting, server: this.#server, shelf },
+        ...{ participant: this.#part, hosting: this.#hosting, server: this.#server, shelf },
         ...{ clock: systemClock, random: Math.random }
       },
       {
@@ -263,13 +279,13 @@ export class Node implements Startable {
           .map((peer) => ({ peer, addresses: this.host.addressesOf(peer).slice(0, MAX_ADDRESSES) }))
       }),
       control: (stream) => {
-        void this.#participant.mayConsume(stream.peer).then((isAllowed) => {
+        void this.#part.mayConsume(stream.peer).then((isAllowed) => {
           if (isAllowed) this.#server.control(stream)
           else stream.abort(new ShoalError('MEMBERSHIP', `${stream.peer} may not ask here`))
         })
       },
       data: (ticket, stream) => this.relays.accept(ticket, stream) ?? this.#server.data(ticket, stream),
-      ask: (peer, request) => this.#participant.answer(peer, request)
+      ask: (peer, request) => this.#part.answer(peer, request)
     })
   }
 
@@ -299,7 +315,7 @@ export class Node implements Startable {
       ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers },
       uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1000),
       swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
-      join: this.#participant.steps,
+      join: this.#part.steps,
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
         model,
         name,
@@ -308,7 +324,7 @@ export class Node implements Startable {
         blockCount
       })),
       placement: this.#contributor?.status ?? '',
-      models: this.#participant.models,
+      models: this.#part.models,
       sessions: this.#server.sessions
     }
   }
@@ -332,7 +348,7 @@ export class Node implements Startable {
       for (const watcher of this.#finishWatchers) watcher({ sessions })
     }
     await this.#contributor?.stop()
-    this.#participant.announce({ stages: [] })
+    this.#participant?.announce({ stages: [] })
     report()
     const counting = setInterval(report, COUNT_MS)
     const deadline = AbortSignal.timeout(FINISH_MS)
@@ -352,7 +368,7 @@ export class Node implements Startable {
 
   async stop(): Promise<void> {
     await this.#contributor?.stop()
-    await this.#participant.stop()
+    await this.#participant?.stop()
     await this.#neighbours?.withdraw(this.host.peerId)
     await this.#server.stop()
     await this.host.stop()

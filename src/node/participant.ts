@@ -6,6 +6,7 @@ import {
   type Content,
   Latencies,
   NoChainError,
+  type Place,
   type Route,
   Router,
   Swarm
@@ -273,9 +274,12 @@ export class Participant implements Startable {
     }
   }
 
-  /** A round trip that was measured for another reason. */
-  rttTo(peer: string): number {
-    return this.#latencies.predict(this.#latencies.here, { peer })
+  /** Predicted or measured, between two peers, in milliseconds. */
+  rttBetween(a: string, b: string): number {
+    const { here } = this.#latencies
+    const placeOf = (peer: string): Place =>
+      peer === here.peer ? here : { peer, coordinate: this.swarm.directory.announcementOf(peer)?.coordinate }
+    return this.#latencies.predict(placeOf(a), placeOf(b))
   }
 }
 
