@@ -48,7 +48,7 @@ async function makeInvitation(options: InviteOptions): Promise<void> {
   const addresses = options.address ?? node?.addresses ?? []
   if (addresses.length === 0) {
     throw new UsageError(
-      'Say where others reach this machine, such as --address /ip4/192.168.1.20/tcp/4001, or start its node first.'
+      'Say where others reach this machine, such as --address /ip4/192.168.1.20/tcp/8643, or start its node first.'
     )
   }
   const { token, swarm, expires, isNew } = await invite(dataDir, {

@@ -24,7 +24,7 @@ vi.mock('./lifetime.ts', async (original) => ({
 }))
 
 const PEER = '12D3KooWGRUzzJ5tTpVj3mcFkGzQQCJrdJTbCdz8VNRMsPJNmdVr'
-const LAN = ['--address', '/ip4/192.168.1.20/tcp/4001']
+const LAN = ['--address', '/ip4/192.168.1.20/tcp/8643']
 
 /** Whoever runs the tests may be at one. */
 const TERMINAL = [process.stdin, process.stderr]
@@ -72,7 +72,7 @@ describe('invite', () => {
     await shoal(inviteCommand(), '--name', 'home', ...LAN, '--address', '/ip4/10.0.0.1/tcp/1')
     expect(stdout).toHaveLength(1)
     const { name, addresses, says } = decodeToken(stdout[0] as string)
-    expect([name, addresses]).toEqual(['home', ['/ip4/192.168.1.20/tcp/4001', '/ip4/10.0.0.1/tcp/1']])
+    expect([name, addresses]).toEqual(['home', ['/ip4/192.168.1.20/tcp/8643', '/ip4/10.0.0.1/tcp/1']])
     expect(says).toMatchObject({ roles: ['consumer', 'provider', 'seeder'], uses: 1 })
     expect(stderr[0]).toBe('This machine has made the private swarm home.')
     expect(stderr[1]).toMatch(/^Good for 1 machine as consumer, provider, seeder, until /)
