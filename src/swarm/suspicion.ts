@@ -13,6 +13,7 @@ import { Limits, OBSERVER } from './limits.ts'
 const SUSPECTED_MS = 4_000
 /** A handshake takes four round trips, which is 1.2 s around the earth. */
 const PROBE_MS = 2_000
+const MAX_TRIES = 2
 /** Of all who hear of it: one may be cut off itself. */
 const PROBERS = 3
 /** One accusation too many is a bad link. */
@@ -93,26 +94,38 @@ export class Suspicion {
   heard({ announcement: { peer, sequence } }: Announced): void {
     const suspect = this.#suspects.get(peer)
     if (suspect === undefined) return
-    for (const [observer, withdrawn] of suspect.withdrawn) {
-      if (withdrawn >= sequence) continue
+    const refuted = [...suspect.withdrawn].filter(([, withdrawn]) => withdrawn < sequence)
+    for (const [observer] of refuted) {
       suspect.withdrawn.delete(observer)
       this.#trust.take(observer)
     }
     if (suspect.withdrawn.size === 0) this.#clear(peer)
+    // It may be something that it said before it died, and others had already.
+    if (refuted.some(([observer]) => observer === this.#components.network.peerId)) void this.report(peer)
   }
 
   /** Somebody here lost it while using it. Tells the others, unless it answers. */
   async report(peer: string): Promise<void> {
-    const { clock, directory, network, withdraw } = this.#components
-    const known = directory.announcementOf(peer)
-    if (known === undefined || this.#suspects.has(peer) || this.#reporting.has(peer)) return
+    if (this.#suspects.has(peer) || this.#reporting.has(peer)) return
     this.#reporting.add(peer)
-    const isAlive = await this.#probe(peer)
+    const sequence = await this.#lastWords(peer)
     this.#reporting.delete(peer)
-    if (isAlive || this.#life.signal.aborted) return
-    const at = Math.floor(clock.wall())
-    const withdrawal = { peer, sequence: known.sequence, observer: network.peerId, at }
+    if (sequence === undefined || this.#life.signal.aborted) return
+    const { clock, network, withdraw } = this.#components
+    const withdrawal = { peer, sequence, observer: network.peerId, at: Math.floor(clock.wall()) }
     if (this.hear(withdrawal) === 'accept') withdraw(withdrawal)
+  }
+
+  /** The sequence as of which it does not answer; undefined when it does, or is not known. */
+  async #lastWords(peer: string): Promise<number | undefined> {
+    const { directory } = this.#components
+    let sequence: number | undefined
+    // What comes while it is asked may have been on its way for longer than it is dead.
+    for (let tries = 0; tries < MAX_TRIES && sequence !== directory.announcementOf(peer)?.sequence; tries++) {
+      sequence = directory.announcementOf(peer)?.sequence
+      if (sequence === undefined || (await this.#probe(peer))) return undefined
+    }
+    return sequence
   }
 
   stop(): void {

@@ -5,6 +5,10 @@ import { verifyMemory } from './testing.ts'
 import { type Member, Members, MODEL, stageOf } from './testing-members.ts'
 
 const TOPIC = `/shoal/model/1/${MODEL}`
+/** How long before a death, and of what, a node spoke. */
+const LAST_WORDS = [30, 60, 90, 120, 150, 200].flatMap((ms) =>
+  (['process', 'machine'] as const).map((what) => [ms, what] as const)
+)
 let members: Members
 
 beforeEach(() => {
@@ -57,18 +61,21 @@ describe('nodes', () => {
 })
 
 describe('a death', () => {
-  test('of a node that is used is known to all within 10 s', async () => {
-    const hosts = await members.host(30)
-    const consumer = await members.join()
-    consumer.swarm.follow(MODEL)
-    await members.advance(60_000)
-    const [dead] = hosts as [Member]
-    expect(members.whoKnows(dead.peer)).toHaveLength(30)
-    members.memory.kill(dead.node)
-    void consumer.swarm.report(dead.peer)
-    await members.advance(10_000)
-    expect(members.whoKnows(dead.peer)).toEqual([])
-  })
+  test.each(['process', 'machine'] as const)(
+    'of a %s that is used is known to all within 10 s',
+    async (what) => {
+      const hosts = await members.host(30)
+      const consumer = await members.join()
+      consumer.swarm.follow(MODEL)
+      await members.advance(60_000)
+      const [dead] = hosts as [Member]
+      expect(members.whoKnows(dead.peer)).toHaveLength(30)
+      members.memory.kill(dead.node, what)
+      void consumer.swarm.report(dead.peer)
+      await members.advance(10_000)
+      expect(members.whoKnows(dead.peer)).toEqual([])
+    }
+  )
 
   test('of a node that nobody uses is known within its time to live', async () => {
     const hosts = await members.host(30)
@@ -80,6 +87,20 @@ describe('a death', () => {
     await members.advance(60_000)
     expect(members.whoKnows(dead.peer)).toEqual([])
     for (const { peer } of hosts.slice(1)) expect(members.whoKnows(peer)).toHaveLength(28)
+  })
+
+  test('is known to all also when not all heard its last words yet', async () => {
+    for (const [ms, what] of LAST_WORDS) {
+      members = new Members(ms)
+      const [dead, consumer] = (await members.host(30)) as [Member, Member]
+      await members.advance(5_000)
+      dead.swarm.announce({ stages: [stageOf(0, 4)], wants: [] })
+      await members.advance(ms)
+      members.memory.kill(dead.node, what)
+      void consumer.swarm.report(dead.peer)
+      await members.advance(10_000)
+      expect(members.whoKnows(dead.peer), `${what} ${ms} ms`).toEqual([])
+    }
   })
 
   test('is not learnt of again by who comes while it is suspected', async () => {

@@ -9,6 +9,8 @@ import type { SwarmNetwork } from './swarm.ts'
 const EPOCH_MS = 1_767_225_600_000
 /** Of gossipsub's mesh: each message goes to so many more. */
 const DEGREE = 6
+/** How soon who missed a message is told of it. */
+const HEARTBEAT_MS = 1_000
 const HOP_MS = { least: 20, most: 80 }
 
 interface Timer {
@@ -125,6 +127,14 @@ function signatureOf(peer: string, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHash('sha512').update(peer).update('\0').update(bytes).digest())
 }
 
+/** A message on its way. */
+interface Flight {
+  readonly topic: string
+  readonly message: Uint8Array
+  readonly sent: Set<MemoryNode>
+  readonly holders: Set<MemoryNode>
+}
+
 /** Whom a topic's messages reach. */
 interface Mesh {
   readonly members: readonly MemoryNode[]
@@ -162,9 +172,10 @@ export class MemorySwarm {
     this.#meshes.clear()
   }
 
-  /** Without a word: who asks it waits in vain. */
-  kill(node: MemoryNode): void {
+  /** Its process: who asks it hears that nobody is there. Or its machine: who asks it waits in vain. */
+  kill(node: MemoryNode, what: 'process' | 'machine' = 'machine'): void {
     node.isAlive = false
+    node.isRefusing = what === 'process'
     for (const peer of node.peers) this.disconnect(node, peer)
     for (const topic of node.judges.keys()) this.join(topic, node, false)
   }
@@ -192,33 +203,50 @@ export class MemorySwarm {
   }
 
   /** Whether a message gets through from one to the other. */
-  reaches(one: MemoryNode, other: MemoryNode | undefined): other is MemoryNode {
+  reaches(one: MemoryNode, other: MemoryNode | undefined): boolean {
     return other?.isAlive === true && one.isAlive && one.side === other.side
   }
 
   /** Spreads through those who accept it. */
   publish(node: MemoryNode, topic: string, message: Uint8Array): void {
     this.published.set(topic, (this.published.get(topic) ?? 0) + 1)
-    this.#pass(node, topic, message, new Set([node]))
+    const flight: Flight = { topic, message, sent: new Set([node]), holders: new Set() }
+    const mesh = this.#meshOf(topic, node.side)
+    this.#pass(node, flight)
+    this.clock.after(HEARTBEAT_MS, () => {
+      if (this.#meshOf(topic, node.side) !== mesh) this.#mend(flight)
+    })
   }
 
   /** A de Bruijn graph: from everybody to everybody in few hops, whoever is there (Imase and Itoh, 1981). */
-  #pass(node: MemoryNode, topic: string, message: Uint8Array, seen: Set<MemoryNode>): void {
-    const { members, places } = this.#meshOf(topic, node.side)
+  #pass(node: MemoryNode, flight: Flight): void {
+    flight.holders.add(node)
+    const { members, places } = this.#meshOf(flight.topic, node.side)
     const first = (places.get(node) ?? 0) * DEGREE
     for (let edge = 0; edge < DEGREE; edge++) {
       const next = members[(first + edge) % members.length]
-      if (next === undefined || seen.has(next) || next.cuts.has(node.peerId)) continue
-      seen.add(next)
-      this.clock.after(this.delayMs(), () => {
-        const pass = (verdict: Verdict): void => {
-          if (verdict === 'accept') this.#pass(next, topic, message, seen)
-        }
-        if (!this.reaches(node, next)) return
-        const verdict = next.judges.get(topic)?.(message, node.peerId) ?? 'ignore'
-        if (verdict instanceof Promise) void verdict.then(pass)
-        else pass(verdict)
-      })
+      if (next === undefined || flight.sent.has(next) || next.cuts.has(node.peerId)) continue
+      flight.sent.add(next)
+      this.clock.after(this.delayMs(), () => this.#deliver(node, next, flight))
+    }
+  }
+
+  #deliver(node: MemoryNode, next: MemoryNode, flight: Flight): void {
+    if (!this.reaches(node, next)) return void flight.sent.delete(next)
+    const pass = (verdict: Verdict): void => {
+      if (verdict === 'accept') this.#pass(next, flight)
+    }
+    const verdict = next.judges.get(flight.topic)?.(flight.message, node.peerId) ?? 'ignore'
+    if (verdict instanceof Promise) void verdict.then(pass)
+    else pass(verdict)
+  }
+
+  /** Somebody came or went while it was on its way: who did not get it asks somebody who has it. */
+  #mend(flight: Flight): void {
+    for (const node of this.nodes.values()) {
+      if (flight.sent.has(node) || !node.judges.has(flight.topic)) continue
+      const holder = [...flight.holders].find((one) => this.reaches(one, node))
+      if (holder !== undefined) this.#deliver(holder, node, flight)
     }
   }
 
@@ -242,6 +270,7 @@ export class MemoryNode implements SwarmNetwork {
   /** Whom it has cut, and why. */
   readonly cuts = new Map<string, string>()
   isAlive = true
+  isRefusing = false
   side = 0
   /** What it says when asked. */
   answer: ((peer: string, request: SwarmRequest) => SwarmAnswer | Promise<SwarmAnswer>) | undefined
@@ -318,7 +347,9 @@ export class MemoryNode implements SwarmNetwork {
       if (signal?.aborted) reject(signal.reason)
       signal?.addEventListener('abort', () => reject(signal.reason), { once: true })
       this.#swarm.clock.after(this.#swarm.delayMs(), () => {
-        if (this.#swarm.reaches(this, this.#swarm.nodes.get(peer))) resolve()
+        const node = this.#swarm.nodes.get(peer)
+        if (this.#swarm.reaches(this, node)) resolve()
+        else if (node?.isRefusing) reject(new Error(`nobody at ${peer}`))
       })
     })
   }
