@@ -135,3 +135,14 @@ test('WebRTC Direct, without a certificate that anybody knows', async () => {
   expect(server.addresses[0]).toContain('/certhash/')
   expect(await client.ask(server.peerId, server.addresses, ASK)).toEqual(DIRECTORY)
 })
+
+test('a node that looks for a relay and finds none does nothing in between', async () => {
+  const lonely = createHost({
+    ...{ identity: { ephemeral: true }, listen: [LOOPBACK], kademlia: true, nat: { useRelays: true } }
+  })
+  hosts.push(lonely)
+  await lonely.start()
+  const before = performance.eventLoopUtilization()
+  await new Promise((resolve) => setTimeout(resolve, 500)) // what must not happen has no event
+  expect(performance.eventLoopUtilization(before).utilization).toBeLessThan(0.5)
+})

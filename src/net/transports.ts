@@ -23,7 +23,7 @@ export async function transports(
   }
   if (nat === undefined) return some
   const { circuitRelayTransport } = await import('@libp2p/circuit-relay-v2')
-  some.push(circuitRelayTransport({ maxInboundStopStreams: MAX_RELAYED_INBOUND }))
+  some.push(withoutWalk(circuitRelayTransport({ maxInboundStopStreams: MAX_RELAYED_INBOUND })))
   if (nat.webrtc) {
     const { webRtcPipes } = await import('./webrtc.ts')
     const { webRTCDirect } = await import('@libp2p/webrtc')
@@ -32,6 +32,15 @@ export async function transports(
     if (!isPrivate) some.push(webRTCDirect({ rtcConfiguration: NO_ICE_SERVERS }))
   }
   return some
+}
+
+/**
+ * Relays are found among the connected peers. libp2p would also walk through Kademlia at random, without a pause
+ * between queries: while its routing table is empty, that takes a core and starves all else.
+ */
+function withoutWalk<C extends object, T>(transport: (components: C) => T): (components: C) => T {
+  const randomWalk = { async *walk() {} }
+  return (components) => transport(Object.create(components, { randomWalk: { value: randomWalk } }) as C)
 }
 
 /** What to listen on besides what the user said. Relayed connections become WebRTC by themselves: see direct.ts. */
