@@ -16,8 +16,8 @@ const ALONE_MS = 5_000
 
 export interface ContributorComponents {
   readonly participant: Participant
-  readonly hosting: Hosting
-  readonly server: StageServer
+  readonly hosting: { host(...args: Parameters<Hosting['host']>): Promise<unknown> }
+  readonly server: Pick<StageServer, 'infos'>
   readonly shelf: Shelf
   readonly clock: Clock
   readonly random: () => number

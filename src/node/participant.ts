@@ -1,6 +1,6 @@
 /** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
 import { type Clock, ShoalError, type Startable } from '../common/index.ts'
-import type { Host, HostLogger, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
+import type { HostLogger, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
 import {
   type ChainHop,
   type Content,
@@ -9,10 +9,11 @@ import {
   type Place,
   type Route,
   Router,
-  Swarm
+  Swarm,
+  type SwarmComponents
 } from '../swarm/index.ts'
-import { Joiner } from './join.ts'
-import { Membership } from './membership.ts'
+import { Joiner, type JoinerComponents } from './join.ts'
+import { Membership, type MembershipComponents } from './membership.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { JoinStep, ModelStatus } from './status.ts'
 import type { SwarmFile } from './swarm-file.ts'
@@ -23,10 +24,12 @@ const PROBE_MS = 10_000
 const LOOK_AGAIN_MS = 5_000
 
 export interface ParticipantComponents {
-  readonly host: Host
+  readonly host: SwarmComponents['network'] & JoinerComponents['host'] & MembershipComponents['host']
   readonly clock: Clock
   readonly random: () => number
   readonly neighbours?: Neighbours | undefined
+  /** See Swarm: a simulation opens each message once for all of its nodes. */
+  readonly opener?: SwarmComponents['opener']
 }
 
 export interface ParticipantInit {
@@ -75,7 +78,7 @@ export class Participant implements Startable {
   #isStopped = false
 
   constructor(components: ParticipantComponents, init: ParticipantInit) {
-    const { host, clock, random, neighbours } = components
+    const { host, clock, random, neighbours, opener } = components
     const { joined, folder, logger } = init
     this.#components = components
     this.#membership =
@@ -85,7 +88,7 @@ export class Participant implements Startable {
       { self: host.peerId, coordinateOf: (peer) => this.swarm.directory.announcementOf(peer)?.coordinate }
     )
     this.swarm = new Swarm(
-      { network: host, clock, random },
+      { network: host, clock, random, opener },
       {
         coordinate: () => this.#latencies.here.coordinate,
         certificate: this.#membership?.certificate,
