@@ -58,6 +58,20 @@ const SHAPES = {
     tied: true,
     ropeBase: 500_000,
     ropeFactors: true
+  },
+  /** Twelve of its blocks with a small head: few enough that every split can be tried. */
+  short: {
+    label: '3B, twelve blocks',
+    blocks: 12,
+    width: 3072,
+    heads: 24,
+    kvHeads: 8,
+    headSize: 128,
+    feedForward: 8192,
+    vocabulary: 4_096,
+    tied: true,
+    ropeBase: 500_000,
+    ropeFactors: true
   }
 } as const satisfies Record<string, Shape>
 
