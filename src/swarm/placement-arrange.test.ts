@@ -163,7 +163,7 @@ describe('an arrangement', () => {
       const gap = candidates.filter(({ held }) => held === undefined || held.end < 75 || held.start > 75)
       const started = performance.now()
       expect(arrange(blockCount, gap).gaps).toEqual([])
-      expect(performance.now() - started).toBeLessThan(500)
+      expect(performance.now() - started).toBeLessThan(2_000) // some 50 ms on an idle machine
     }
   })
 })

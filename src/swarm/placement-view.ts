@@ -20,6 +20,8 @@ export interface PlacementInput {
   readonly demand: (model: string) => number
   /** What this node holds or loads. */
   readonly current?: Span | undefined
+  /** From 0 to 1: which of the spans that are about as useful. */
+  readonly draw?: number
   /** Who had its turn and did not take it: not to be counted on. */
   readonly passive?: ReadonlySet<string>
 }

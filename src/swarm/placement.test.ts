@@ -107,6 +107,17 @@ describe('copies', () => {
     expect(status).toBe('about to load blocks 4-8 of qwen, one more copy')
   })
 
+  test('that are about as useful are spread', () => {
+    const nodes = {
+      a: { blocks: 4 },
+      b: whole,
+      c: { blocks: 4, span: at(0, 4) },
+      d: { blocks: 4, span: at(4, 8) }
+    }
+    const starts = [0, 0.99].map((draw) => decision(nodes, { draw }).move?.span.start)
+    expect(starts).toEqual([0, 4])
+  })
+
   test('follow demand and speed', () => {
     const speeds = { fast: 1_000, slow: 8_000 }
     const stage = (peer: 'fast' | 'slow', model = MODEL) => {
@@ -216,7 +227,7 @@ describe('a swarm of any mix of sizes', () => {
       const world = grow(sizes, order)
       expect(world.isCovered(model)).toBe(total(world) >= BLOCKS)
     })
-    fc.assert(property, { numRuns: 300, seed: SEED })
+    fc.assert(property, { numRuns: 150, seed: SEED })
   })
 
   test('gets it back after losses, and nobody moves more than once for it', () => {
@@ -235,8 +246,8 @@ describe('a swarm of any mix of sizes', () => {
         moved.add(peer)
       }
     })
-    fc.assert(property, { numRuns: 300, seed: SEED })
-    expect(repaired).toBeGreaterThan(30)
+    fc.assert(property, { numRuns: 150, seed: SEED })
+    expect(repaired).toBeGreaterThan(15)
   })
 
   test('comes to rest with several models that are wanted unequally', () => {
@@ -248,6 +259,6 @@ describe('a swarm of any mix of sizes', () => {
       for (const [index, blocks] of sizes.entries()) world.nodes.set(`node ${index}`, { blocks })
       settle(world, order)
     })
-    fc.assert(property, { numRuns: 200, seed: SEED })
+    fc.assert(property, { numRuns: 100, seed: SEED })
   })
 })

@@ -32,7 +32,9 @@ export interface Decision {
 
 /** Loading costs time, traffic and the sessions under way: a move has to be worth it. */
 const LEAST_GAIN = 1.5
-/** What models are taken to be asked for that nobody asks for: copies are spread evenly, and leave when somebody wants something. */
+/** Less than JOINT_BONUS makes of it. */
+const ABOUT_AS_USEFUL = 0.96
+/** What a model is taken to be asked for at least: copies are spread evenly, and leave when somebody wants something. */
 const LEAST_DEMAND = 0.01
 /** A span that starts where another ends makes chains with fewer hops; that counts as much more of it. */
 const JOINT_BONUS = 1.05
@@ -88,10 +90,12 @@ function copyMostUseful(views: readonly View[], input: PlacementInput): Decision
   const { current } = input
   const at = views.find(({ own }) => own !== undefined)
   const covered = views.filter(({ isCovered }) => isCovered)
-  const options = covered.flatMap((view) => optionsOf(view, input))
-  const best = options.reduce((a, b) => (b.worth > a.worth ? b : a), { worth: 0 } as Option)
+  const best = oneOfBest(
+    covered.flatMap((view) => optionsOf(view, input)),
+    input.draw
+  )
   const stay = (status: string): Decision => ({ awaited: [], status })
-  if (best.worth === 0) return stay(nothingFits(views, input))
+  if (best === undefined) return stay(nothingFits(views, input))
   const { span, view } = best
   if (current === undefined || at === undefined) {
     if (current !== undefined) return stay('hosting what it was told to')
@@ -124,6 +128,13 @@ function optionsOf(view: View, { caps }: PlacementInput): Option[] {
     const span = spanOf(model, { start, end })
     return [{ view, span, worth: worthOf(view, span) * (joints.has(start) ? JOINT_BONUS : 1) }]
   })
+}
+
+/** Many nodes may look at the same time: they spread over what is about as useful. */
+function oneOfBest(options: readonly Option[], draw = 0): Option | undefined {
+  const most = Math.max(...options.map(({ worth }) => worth))
+  const best = options.filter(({ worth }) => worth >= most * ABOUT_AS_USEFUL)
+  return best[Math.floor(draw * best.length)]
 }
 
 /** The part of the demand, summed over the blocks, that this node would carry beside the others. */

@@ -38,8 +38,9 @@ export interface PlacerInit {
 
 /** Besides being told of changes: demand changes without a word, and announcements run out. */
 const LOOK_MS = 30_000
-/** Changes come in crowds, when a directory comes or many move. */
+/** Changes come in crowds, when a directory comes or many move. A large swarm changes all the time, and takes longer to look at. */
 const CROWD_MS = 250
+const CROWD_MS_PER_STAGE = 0.2
 /** Those who complete a chain don't act at the same time, and whoever is the second sees what the first has done. */
 const URGENT_MS = 2_000
 /** Whoever has something to give up first sees what those do who have not, and that nobody was taken for dead in error. */
@@ -81,6 +82,7 @@ export class Placer implements Startable {
   /** By model: what went wrong with it. */
   readonly #failures = new Map<string, { count: number; until: number }>()
   #pending: { readonly isUrgent: boolean; readonly cancel: () => void } | undefined
+  #crowdMs = CROWD_MS
   #cancelLook: (() => void) | undefined
   #cancelSoon: (() => void) | undefined
 
@@ -125,7 +127,7 @@ export class Placer implements Startable {
   /** The directory, the demand, the models or the caps have changed. */
   changed(): void {
     if (!this.#isRunning || this.#cancelSoon !== undefined) return
-    this.#cancelSoon = this.#components.clock.after(CROWD_MS, () => {
+    this.#cancelSoon = this.#components.clock.after(this.#crowdMs, () => {
       this.#cancelSoon = undefined
       this.#look()
     })
@@ -200,14 +202,15 @@ export class Placer implements Startable {
   }
 
   #decide(): Decision {
-    const { surroundings, demand, clock } = this.#components
+    const { surroundings, demand, clock, random } = this.#components
     const { self, caps } = this.#init
     const { stages, offers } = surroundings()
+    this.#crowdMs = CROWD_MS + CROWD_MS_PER_STAGE * stages.length
     const now = clock.now()
     forget(this.#passive, (until) => until <= now)
     const decision = decide({
       ...{ self, caps: caps(), hostable: this.#hostable(), stages: this.#likely(stages), offers, demand },
-      ...{ current: this.#current, passive: new Set(this.#passive.keys()) }
+      ...{ current: this.#current, passive: new Set(this.#passive.keys()), draw: random() }
     })
     this.#watch(decision.awaited)
     return decision
