@@ -70,7 +70,9 @@ async function measure(
 
   const after: number[] = []
   for (let round = 0; round < numberOf(context, '--rounds', ROUNDS); round++) {
-    const killed = shuffled([...swarm.running], random).slice(0, KILLED)
+    const killed = shuffled([...swarm.running], random)
+      .toSorted((a, b) => swarm.dependants(b) - swarm.dependants(a))
+      .slice(0, KILLED)
     const before = performance.now()
     const lost = await swarm.kill(killed)
     const seconds = await swarm.covered(before, GIVE_UP_MS)

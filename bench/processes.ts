@@ -92,6 +92,15 @@ export class SwarmOfProcesses {
       .map(({ start, end, state }) => `${start}-${end}${state === 'loading' ? '*' : ''}`)
   }
 
+  /** Blocks that nobody else hosts. */
+  dependants({ peer }: Member): number {
+    const others = this.stages.filter((hosted) => hosted.peer !== peer).map(({ stage }) => stage)
+    const [own] = this.stages.filter((hosted) => hosted.peer === peer)
+    const { start, end } = own?.stage ?? { start: 0, end: 0 }
+    const blocks = Array.from({ length: end - start }, (_, index) => start + index)
+    return blocks.filter((block) => !others.some((other) => other.start <= block && block < other.end)).length
+  }
+
   /** Seconds since `since` until a chain of nodes exists that run. */
   async covered(since: number, giveUpMs: number): Promise<number> {
     for (;;) {

@@ -1,6 +1,6 @@
 /** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
 import { type Clock, ShoalError, type Startable } from '../common/index.ts'
-import type { HostLogger, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
+import type { HostLogger, SessionHost, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
 import {
   type ChainHop,
   type Content,
@@ -23,8 +23,14 @@ const PROBE_MS = 10_000
 /** Where nobody hosts what is asked for, it is looked for again at least this often. */
 const LOOK_AGAIN_MS = 5_000
 
+/** Those who saw a node's connections end don't all tell it at once, and mostly one of them does. */
+const WITNESS_MS = 2_000
+
 export interface ParticipantComponents {
-  readonly host: SwarmComponents['network'] & JoinerComponents['host'] & MembershipComponents['host']
+  readonly host: SwarmComponents['network'] &
+    JoinerComponents['host'] &
+    MembershipComponents['host'] &
+    Pick<SessionHost, 'onDisconnect'>
   readonly clock: Clock
   readonly random: () => number
   readonly neighbours?: Neighbours | undefined
@@ -75,6 +81,7 @@ export class Participant implements Startable {
   #content: Omit<Content, 'wants'> = { stages: [] }
   #joined: Promise<void> | undefined
   #stopMeasuring: (() => void) | undefined
+  #stopWatching: (() => void) | undefined
   #isStopped = false
 
   constructor(components: ParticipantComponents, init: ParticipantInit) {
@@ -122,14 +129,25 @@ export class Participant implements Startable {
   async start(): Promise<void> {
     await this.#membership?.start()
     await this.swarm.start()
+    this.#stopWatching = this.#components.host.onDisconnect((peer) => this.#disconnected(peer))
     this.#joined = this.#joiner.start()
     this.#measureLater()
+  }
+
+  /** Every node has neighbours, who see its end before anybody misses it; one of them tells the others. */
+  #disconnected(peer: string): void {
+    const { clock, random, host } = this.#components
+    if (this.swarm.directory.announcementOf(peer) === undefined) return
+    clock.after(WITNESS_MS * random(), () => {
+      if (!this.#isStopped && !host.peers.includes(peer)) void this.swarm.report(peer)
+    })
   }
 
   /** To be called before the host stops. */
   async stop(): Promise<void> {
     this.#isStopped = true
     this.#stopMeasuring?.()
+    this.#stopWatching?.()
     await this.#joiner.stop()
     await this.swarm.stop()
     await this.#membership?.stop()
