@@ -14,9 +14,10 @@ const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
 const commands = [...readme.matchAll(/```sh\n([^`]+)```/g)].flatMap((block) =>
   (block[1] as string).trim().split('\n')
 )
-const [up = '', secondUp = ''] = commands.filter((command) => command.includes(' up '))
-const run = commands.find((command) => command.includes(' run models')) ?? ''
-const certify = commands.find((command) => command.includes(' certify ')) ?? ''
+const of = (word: string): string => commands.find((command) => command.includes(` -- ${word}`)) ?? ''
+const ups = commands.filter((command) => command.includes(' up'))
+const [run, status, invite] = [of('run'), of('status'), of('invite')]
+const certify = of('certify')
 
 const children: ChildProcess[] = []
 let folder: string
@@ -51,17 +52,20 @@ async function outputOf(command: string): Promise<string> {
   return output
 }
 
-async function addressOf(command: string): Promise<string> {
+/** Resolves when it hosts something. */
+async function nodeOf(command: string): Promise<void> {
   const child = start(command)
   children.push(child)
-  for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
-    if (line.startsWith('address ')) return line.slice('address '.length)
+  for await (const line of createInterface({ input: child.stderr as NodeJS.ReadableStream })) {
+    if (line.startsWith('hosts blocks')) return void child.stderr?.resume()
   }
-  throw new Error(`${command} printed no address`)
+  throw new Error(`${command} hosts nothing`)
 }
 
 test('the README has no command but those that are run here, and npm ci and npm test', () => {
-  expect(commands).toEqual(['npm ci && npm run demo', 'npm ci && npm test', up, secondUp, run, certify])
+  const [first = '', second = ''] = ups
+  const known = ['npm ci && npm run demo', 'npm ci && npm test', first, run, status, second, invite, certify]
+  expect(commands).toEqual(known)
 })
 
 test('the demo, and its help', async () => {
@@ -70,10 +74,11 @@ test('the demo, and its help', async () => {
   expect(await outputOf('npm run demo -- --help')).toContain('--model <file>')
 })
 
-test('two nodes by hand, and a question to them', async () => {
-  const addresses = [await addressOf(up), await addressOf(secondUp)]
-  const command = addresses.reduce((line, address) => line.replace('ADDRESS', address), run)
-  expect(await outputOf(command)).toContain('Once upon a time')
+test('a swarm of two nodes that find each other, a question to them, an invitation', async () => {
+  for (const command of ups) await nodeOf(command)
+  expect(await outputOf(run)).toContain('Once upon a time')
+  expect(await outputOf(status)).toMatch(/hosts blocks 0-8 of 8[\s\S]*1 peer/)
+  expect(await outputOf(invite)).toMatch(/^shoal1\S+$/m)
 })
 
 test('certification of the embedded model', async () => {
