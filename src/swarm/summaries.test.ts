@@ -32,9 +32,12 @@ function hear(observer: string, rest: Partial<ModelSummary> = {}): Verdict {
 describe('of a model that is followed', () => {
   test('something is said once a minute, in the second half of it', async () => {
     summaries.follow(MODEL)
-    await clock.advance(600_000)
+    await clock.advance(660_000)
     expect(published).toHaveLength(10)
-    for (const at of published) expect(at % 60_000).toBeGreaterThanOrEqual(30_000)
+    for (const [index, at] of published.slice(1).entries()) {
+      expect(at - (published[index] ?? 0)).toBeGreaterThanOrEqual(30_000)
+      expect(at - (published[index] ?? 0)).toBeLessThanOrEqual(90_000)
+    }
     summaries.unfollow(MODEL)
     await clock.advance(600_000)
     expect(published).toHaveLength(10)
@@ -42,10 +45,9 @@ describe('of a model that is followed', () => {
 
   test('nothing is said that somebody else just has', async () => {
     summaries.follow(MODEL)
-    for (let minute = 0; minute < 10; minute++) {
-      await clock.advance(20_000)
+    for (let times = 0; times < 30; times++) {
       hear('other', { nodes: 6 })
-      await clock.advance(40_000)
+      await clock.advance(25_000)
     }
     expect(published).toEqual([])
   })
@@ -62,11 +64,13 @@ describe('of a model that is followed', () => {
     ]
     summaries.follow(MODEL)
     for (const lie of wrong) {
-      await clock.advance(20_000)
-      hear('liar', lie)
-      await clock.advance(40_000)
+      published = []
+      for (let times = 0; times < 6; times++) {
+        hear('liar', lie)
+        await clock.advance(25_000)
+      }
+      expect(published.length).toBeGreaterThanOrEqual(2)
     }
-    expect(published).toHaveLength(wrong.length)
   })
 
   test('nothing is said of what nobody hosts, and of it what others say is known', async () => {
@@ -146,7 +150,7 @@ test('facts count who is ready, and sessions once', () => {
   expect(factsOf([], 2)).toBe(undefined)
 })
 
-test.each([3, 30, 100])('%i nodes say of a model what one would', async (count) => {
+test.each([3, 30, 80])('%i nodes say of a model what one would', async (count) => {
   const members = new Members()
   await members.host(count)
   const stranger = await members.join()

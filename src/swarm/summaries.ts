@@ -59,7 +59,9 @@ export class Summaries {
     if (this.#trickles.has(model)) return
     const trickle: Trickle = { consistent: 0, cancel: () => {} }
     this.#trickles.set(model, trickle)
-    this.#interval(model, trickle)
+    // Intervals that begin together would end in many saying the same while the first is on its way.
+    const { clock, random } = this.#components
+    trickle.cancel = clock.after(INTERVAL_MS * random(), () => this.#interval(model, trickle))
   }
 
   unfollow(model: string): void {
@@ -158,10 +160,12 @@ export class Summaries {
 
 /** What announcements show of a model; undefined where nobody hosts it, since nobody says what it is then. */
 export function factsOf(stages: readonly HostedStage[], waiting: number): ModelFacts | undefined {
-  const [first] = stages
+  const shapes = Map.groupBy(stages, ({ stage }) => stage.blockCount)
+  const [most = []] = [...shapes.values()].sort((a, b) => b.length - a.length) // the others lie
+  const [first] = most
   if (first === undefined) return undefined
   const { model, name, architecture, blockCount } = first.stage
-  const ready = stages.filter(({ stage }) => stage.state === undefined && stage.blockCount === blockCount)
+  const ready = most.filter(({ stage }) => stage.state === undefined)
   const holders = new Uint8Array(blockCount)
   for (const { stage } of ready) {
     for (let block = stage.start; block < stage.end; block++) {
@@ -175,7 +179,7 @@ export function factsOf(stages: readonly HostedStage[], waiting: number): ModelF
     opened(({ stage }) => stage.start === 0),
     opened(({ stage }) => stage.end === blockCount)
   )
-  const nodes = new Set(stages.map(({ peer }) => peer)).size
+  const nodes = new Set(most.map(({ peer }) => peer)).size
   return { ...{ model, name, architecture, blockCount, holders, nodes }, demand: sessions + waiting }
 }
 

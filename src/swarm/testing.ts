@@ -245,7 +245,7 @@ export class MemorySwarm {
   #mend(flight: Flight): void {
     for (const node of this.nodes.values()) {
       if (flight.sent.has(node) || !node.judges.has(flight.topic)) continue
-      const holder = [...flight.holders].find((one) => this.reaches(one, node))
+      const holder = flight.holders.values().find((one) => this.reaches(one, node))
       if (holder !== undefined) this.#deliver(holder, node, flight)
     }
   }
