@@ -81,7 +81,7 @@ const PATIENCE_MS = 120_000
 
 test.skipIf(status !== 0)(
   'invited machines compute and ask together, and nobody else',
-  PATIENCE_MS,
+  { timeout: PATIENCE_MS },
   async () => {
     const { stdout: token } = await shoal('founder', 'invite', '--name', 'home', '--address', FOUNDER)
     await up('founder', '0-4', FOUNDER)
