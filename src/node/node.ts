@@ -78,6 +78,8 @@ const EVERYWHERE = [
 ]
 /** All that helps others to reach this node, and it to help others. */
 const NAT = { relay: true, useRelays: true, webrtc: true, upnp: true, holePunch: true, autonat: true }
+/** For who only asks. */
+const NAT_OUTWARDS = { webrtc: true, holePunch: true }
 /** Of what is free when it starts: people go on using their machine. */
 const MEMORY_SHARE = 0.5
 /**
@@ -237,6 +239,7 @@ export class Node implements Startable {
       { host: this.host, clock: systemClock, random: Math.random, neighbours: this.#neighbours },
       {
         ...{ joined, addresses: peers, folder: dataDir, isPassing: ephemeral, logger },
+        looksAround: !staysHere(this.#settings, this.#joined),
         load: (model) => this.#server.loads(model),
         assign: acceptPlans ? (span) => this.#assigned(span) : undefined,
         onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
@@ -393,15 +396,22 @@ function listenOn({ kind }: SwarmFile): readonly string[] {
 }
 
 /** What was joined decides what is dialled. */
-function hostInit({ dataDir, ephemeral, listen, logger }: NodeSettings, joined: SwarmFile): HostInit {
-  const isLocal = joined.kind === 'local'
+function hostInit(settings: NodeSettings, joined: SwarmFile): HostInit {
+  const { dataDir, ephemeral, logger, listen = listenOn(joined) } = settings
+  const isAlone = staysHere(settings, joined)
   return {
     identity: ephemeral ? { ephemeral: true } : { keyPath: join(dataDir, 'identity.key') },
-    listen: [...(listen ?? listenOn(joined))],
-    dialGate: dialScope(isLocal ? 'loopback' : 'any'),
+    listen: [...listen],
+    dialGate: dialScope(isAlone ? 'loopback' : 'any'),
     gate: peerLists(joined),
     ...(joined.kind === 'private' ? { preSharedKey: joined.key } : {}),
-    ...(isLocal ? {} : { kademlia: true, mdns: true, nat: NAT }),
+    ...(isAlone ? {} : { kademlia: true, mdns: true, nat: listen.length > 0 ? NAT : NAT_OUTWARDS }),
     ...(logger === undefined ? {} : { logger })
   }
+}
+
+/** Nothing has been joined, or the node listens on this machine only: then it looks for nobody elsewhere. */
+function staysHere({ listen }: NodeSettings, { kind }: SwarmFile): boolean {
+  const isLoopback = (address: string): boolean => /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
+  return kind === 'local' || (listen !== undefined && listen.length > 0 && listen.every(isLoopback))
 }

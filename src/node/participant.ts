@@ -46,6 +46,8 @@ export interface ParticipantInit {
   readonly folder: string
   /** Somebody who only asks: is not remembered, and remembers nobody. */
   readonly isPassing: boolean
+  /** The host has mDNS and Kademlia. Default: once something has been joined. */
+  readonly looksAround?: boolean
   readonly load: (model: string) => StageLoad[]
   readonly assign?:
     | ((request: {
@@ -111,13 +113,13 @@ export class Participant implements Startable {
       stages: (model) => this.swarm.directory.stagesOf(model),
       ask: (peer, addresses, request, signal) => host.ask(peer, [...addresses], request, signal)
     })
-    const { isPassing } = init
+    const { isPassing, looksAround = joined.kind !== 'local' } = init
     const invited = joined.kind === 'private' ? joined.addresses : []
     this.#joiner = new Joiner(
       { host, swarm: this.swarm, neighbours, clock, random },
       {
         addresses: [...init.addresses, ...invited],
-        ...{ mdns: joined.kind !== 'local', kademlia: joined.kind !== 'local' },
+        ...{ mdns: looksAround, kademlia: looksAround },
         folder: isPassing ? undefined : folder,
         models: () => this.swarm.followed,
         onUnreachable: init.onUnreachable
