@@ -1,7 +1,9 @@
 // How Shoal sets up libp2p: what it speaks, and every bound.
 import type { ConnectionGater, PrivateKey } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
+import { isLoopback } from '@libp2p/utils'
 import { yamux } from '@libp2p/yamux'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p, type Libp2pOptions } from 'libp2p'
 import { tunedMuxer } from './latency.ts'
 import { noiseCrypto } from './noise-crypto.ts'
@@ -46,7 +48,7 @@ export async function createNode(setup: Libp2pSetup): Promise<Libp2pNode> {
   return createLibp2p<Services>({
     start: false,
     privateKey,
-    addresses: { listen: [...listen, ...natListen(nat)] },
+    addresses: { listen: [...listen, ...natListen(nat)], announceFilter: withoutLoopback },
     ...(preSharedKey === undefined ? {} : await protector(preSharedKey)),
     transports: await transports(listen, preSharedKey !== undefined, nat),
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
@@ -79,6 +81,12 @@ export async function createNode(setup: Libp2pSetup): Promise<Libp2pNode> {
     },
     connectionMonitor: { pingInterval: PING_INTERVAL_MS, pingTimeout: { minTimeout: PING_TIMEOUT_MS } }
   })
+}
+
+/** Unless there is nothing else: others would dial themselves, and there are more useful addresses than a few. */
+function withoutLoopback(addresses: Multiaddr[]): Multiaddr[] {
+  const beyond = addresses.filter((address) => !isLoopback(address))
+  return beyond.length > 0 ? beyond : addresses
 }
 
 /** What a peer that speaks none of Shoal's protocols has. */

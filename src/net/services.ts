@@ -51,11 +51,15 @@ export async function services(
     some.mdns = mdns({ serviceTag: MDNS_TAG })
   }
   if (nat.relay) {
-    const { circuitRelayServer } = await import('@libp2p/circuit-relay-v2')
+    const { relay } = await import('./relay.ts')
     const limits = { defaultDurationLimit: RELAYED_MS, defaultDataLimit: RELAYED_BYTES }
-    some.relay = circuitRelayServer({ reservations: { maxReservations: MAX_RESERVATIONS, ...limits } })
+    some.relay = relay({ reservations: { maxReservations: MAX_RESERVATIONS, ...limits } })
     const { stun } = await import('./stun.ts')
     some.stun = stun()
+  }
+  if (nat.useRelays) {
+    const { reservations } = await import('./reservations.ts')
+    some.reservations = reservations()
   }
   if (nat.webrtc) {
     const { direct } = await import('./direct.ts')

@@ -1,8 +1,9 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
+import { multiaddr } from '@multiformats/multiaddr'
 import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
-import { answerBinding, StunServer } from './stun.ts'
+import { answerBinding, StunServer, stunServers } from './stun.ts'
 
 /** RFC 5769, 2.1 has this transaction id; 2.2 and 2.3 answer it with these addresses. */
 const TRANSACTION = 'b7e7a701bc34d686fa87dfae'
@@ -84,4 +85,24 @@ describe('the server', () => {
     server = new StunServer('127.0.0.1', taken.address().port)
     await expect(server.start()).rejects.toMatchObject({ code: 'EADDRINUSE' })
   })
+})
+
+test('relays are asked first, then nodes at public addresses that were dialled, each machine once', () => {
+  const peer = '/p2p/12D3KooWGSmmKdFNPiGnY4DzfkTQy6LAZnB9FmGtcNXmtKeMqRvC'
+  const outbound = [
+    '/ip4/8.8.8.8/tcp/1',
+    '/ip4/192.168.1.9/tcp/1',
+    `/ip4/8.8.4.4/tcp/2/ws${peer}/p2p-circuit${peer}`
+  ]
+  const inbound = [
+    `/ip6/2620:fe::fe/tcp/3${peer}/p2p-circuit${peer}`,
+    '/ip4/1.1.1.1/tcp/40000',
+    `/webrtc${peer}`
+  ]
+  const connections = [
+    ...outbound.map((address) => ({ remoteAddr: multiaddr(address), direction: 'outbound' as const })),
+    ...inbound.map((address) => ({ remoteAddr: multiaddr(address), direction: 'inbound' as const }))
+  ]
+  const expected = ['stun:8.8.4.4:3478', 'stun:[2620:fe::fe]:3478', 'stun:8.8.8.8:3478']
+  expect(stunServers([...connections, ...connections]).map(({ urls }) => urls)).toEqual(expected)
 })

@@ -6,8 +6,8 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { isIP, isIPv6 } from 'node:net'
-import type { Listener } from '@libp2p/interface'
-import { tryGetNetConfig } from '@libp2p/utils'
+import type { Connection, Listener } from '@libp2p/interface'
+import { isPrivate, tryGetNetConfig } from '@libp2p/utils'
 import type { WebRTCTransportComponents } from '@libp2p/webrtc'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import type { Startable } from '../common/index.ts'
@@ -17,12 +17,15 @@ const BINDING_RESPONSE = 0x0101
 const XOR_MAPPED_ADDRESS = 0x0020
 const MAGIC = 0x2112a442
 const HEADER_BYTES = 20
-/** One is enough; libp2p warns of more than four. */
+/** STUN's own. It is the same for all nodes of a machine, since they see the same; one of them has it. */
+const STUN_PORT = 3478
+/** One that answers is enough; libp2p warns of more than four. */
 const MAX_SERVERS = 4
 
+type Connected = Pick<Connection, 'remoteAddr' | 'direction'>
 type Components = Pick<WebRTCTransportComponents, 'events' | 'logger'>
 
-/** A libp2p service: answers on UDP wherever the node listens on TCP, on the port of the same number. */
+/** A libp2p service: answers at the addresses that the node listens on. */
 export function stun(): (components: Components) => Startable {
   return (components) => new StunService(components)
 }
@@ -47,27 +50,25 @@ class StunService implements Startable {
 
   readonly #onListening = ({ detail: listener }: CustomEvent<Listener>): void => {
     for (const address of listener.getAddrs().filter((each) => !isRelayed(each))) {
-      const { host = '', port, protocol } = tryGetNetConfig(address) ?? {}
-      const key = `${host} ${port}`
-      if (isIP(host) === 0 || port === undefined || protocol !== 'tcp' || this.#servers.has(key)) continue
-      const server = new StunServer(host, port)
-      this.#servers.set(key, server)
-      // Those who are relayed here stay relayed then.
+      const { host = '' } = tryGetNetConfig(address) ?? {}
+      if (isIP(host) === 0 || this.#servers.has(host)) continue
+      const server = new StunServer(host, STUN_PORT)
+      this.#servers.set(host, server)
+      // Somebody else answers there, and says the same.
       server
         .start()
-        .catch((error) => this.#components.logger.forComponent('shoal:stun')('%s - %e', key, error))
+        .catch((error) => this.#components.logger.forComponent('shoal:stun')('%s - %e', host, error))
     }
   }
 }
 
-/** STUN servers for somebody with these connections: the relays that they go through. */
-export function stunServers(remotes: readonly Multiaddr[]): { urls: string }[] {
-  const urls = remotes.filter(isRelayed).flatMap((remote) => {
-    const { host, port } = tryGetNetConfig(remote) ?? {}
-    if (host === undefined || port === undefined) return []
-    return `stun:${isIPv6(host) ? `[${host}]` : host}:${port}`
-  })
-  return [...new Set(urls)].slice(0, MAX_SERVERS).map((url) => ({ urls: url }))
+/** STUN servers for somebody with these connections: the relays that they go through, then who else was dialled. */
+export function stunServers(connections: readonly Connected[]): { urls: string }[] {
+  const relayed = connections.filter(({ remoteAddr }) => isRelayed(remoteAddr))
+  const dialled = connections.filter((each) => each.direction === 'outbound' && !isPrivate(each.remoteAddr))
+  const hosts = [...relayed, ...dialled].flatMap(({ remoteAddr }) => tryGetNetConfig(remoteAddr)?.host ?? [])
+  const some = [...new Set(hosts)].slice(0, MAX_SERVERS)
+  return some.map((host) => ({ urls: `stun:${isIPv6(host) ? `[${host}]` : host}:${STUN_PORT}` }))
 }
 
 function isRelayed(address: Multiaddr): boolean {

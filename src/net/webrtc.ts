@@ -32,10 +32,8 @@ export function webRtcPipes(): (components: WebRTCTransportComponents) => Transp
   return (components) => {
     const { connectionManager } = components
     const transport = webRTC({
-      // Whoever relays for us tells us how we look from outside; nobody else is asked.
-      rtcConfiguration: () => ({
-        iceServers: stunServers(connectionManager.getConnections().map(({ remoteAddr }) => remoteAddr))
-      }),
+      // Those whom we are connected with tell us how we look from outside; nobody else is asked.
+      rtcConfiguration: () => ({ iceServers: stunServers(connectionManager.getConnections()) }),
       dataChannel: { maxMessageSize: MAX_MESSAGE_BYTES }
     })(Object.create(components, { upgrader: { value: pipeUpgrader(components.upgrader) } }))
     const dial = transport.dial.bind(transport)
