@@ -138,6 +138,21 @@ describe('an accused', () => {
     expect(said).toHaveLength(2)
   })
 
+  test('does not get ahead of what others believe, but for what it said itself', async () => {
+    announcer.announce(hosting)
+    announcer.start()
+    await clock.advance(10_000)
+    announcer.refute(clock.wall() + 541_000)
+    announcer.outdo(clock.wall() + 541_000)
+    await clock.advance(10_000)
+    expect(said).toHaveLength(1)
+    announcer.refute(clock.wall() + 539_000)
+    await clock.advance(10_000)
+    announcer.refute(said[1]?.announced.announcement.sequence ?? 0)
+    await clock.advance(10_000)
+    expect(said).toHaveLength(3)
+  })
+
   test('answers also when the newest was not spread', async () => {
     announcer.announce(hosting)
     announcer.start()

@@ -15,7 +15,13 @@ const TTL_PERIODS = 2.4
 const JITTER = 0.15
 /** Changes within this make one announcement; so do accusations. */
 const COALESCE_MS = 1_000
-const MAX_ADDRESSES = 16
+/**
+ * How far ahead of our clock a sequence may get. Others take ten minutes, and begin to suspect for five; the rest is
+ * for clocks that differ.
+ */
+const AHEAD_MS = 9 * 60_000
+/** Of addresses, stages and models that it waits for: what the protocol allows. */
+const MOST = 16
 
 /** What a node hosts (also what it loads), and the ids of models that it waits for. */
 export interface Content {
@@ -71,11 +77,6 @@ export class Announcer {
     this.#said = this.#words(NOTHING)
   }
 
-  /** Undefined while there is nothing to say. */
-  get newest(): Announced | undefined {
-    return this.#newest
-  }
-
   get content(): Content {
     return this.#content
   }
@@ -100,12 +101,13 @@ export class Announcer {
 
   /** Somebody says that this node is dead, as of its announcement with this sequence. */
   refute(sequence: number): void {
-    if (sequence < this.#toldSequence) return
+    const most = Math.max(this.#toldSequence, this.#components.clock.wall() + AHEAD_MS)
+    if (sequence < this.#toldSequence || sequence > most) return
     this.#sequence = Math.max(this.#sequence, sequence)
     this.soon()
   }
 
-  /** For who asks this node itself whether it lives: not older than a second. */
+  /** For who asks this node itself: not older than a second. Undefined while there is nothing to say. */
   async fresh(): Promise<Announced | undefined> {
     if (this.#newest === undefined) return undefined
     if (this.#components.clock.now() >= this.#madeAt + COALESCE_MS) await this.#make(this.#content)
@@ -127,7 +129,7 @@ export class Announcer {
   }
 
   get #addresses(): string[] {
-    return this.#components.network.addresses.slice(0, MAX_ADDRESSES)
+    return this.#components.network.addresses.slice(0, MOST)
   }
 
   #at(at: number): void {
@@ -202,7 +204,8 @@ export class Announcer {
   #worded(content: Content): Pick<Announcement, 'version' | 'addresses' | 'stages' | 'wants' | 'extensions'> {
     const { stages, wants, extensions } = content
     return {
-      ...{ version: VERSION, addresses: this.#addresses, stages: [...stages], wants: [...wants] },
+      ...{ version: VERSION, addresses: this.#addresses },
+      ...{ stages: stages.slice(0, MOST), wants: wants.slice(0, MOST) },
       extensions: isEmpty(content) ? {} : { ...extensions } // a goodbye offers nothing
     }
   }

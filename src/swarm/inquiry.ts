@@ -12,8 +12,10 @@ const SOURCES = 3
 const SOURCE_MS = 5_000
 /** Those who wait for a stage refresh several times per second. */
 const REFRESHED_MS = 1_000
-/** Signatures checked in one go, some 10 ms: heartbeats of sessions wait for it. */
-const BATCH = 64
+/** Announcements read in one go, some 10 ms: heartbeats of sessions wait for it. */
+const BATCH = 32
+/** That one request may name. */
+const MAX_MODELS = 256
 
 /** Thrown when a peer does not answer as the swarm's protocol has it. */
 export class SwarmError extends ShoalError {
@@ -27,10 +29,14 @@ export class SwarmError extends ShoalError {
 export interface InquiryComponents {
   readonly clock: Clock
   readonly random: () => number
-  readonly network: Pick<SessionHost & SwarmHost, 'peers' | 'ask'>
+  readonly network: Pick<SessionHost & SwarmHost, 'peerId' | 'peers' | 'ask'>
   readonly directory: Directory
   readonly summaries: Summaries
   readonly intake: Intake
+  /** Models whose followers know this node, or should. */
+  readonly announced: () => ReadonlySet<string>
+  /** Somebody who knows others of them does not know this node. */
+  readonly onUnknown: () => void
   readonly onError: (error: Error) => void
 }
 
@@ -50,14 +56,26 @@ export class Inquiry {
     models: readonly string[],
     signal?: AbortSignal
   ): Promise<void> {
-    const { intake, summaries, clock } = this.#components
-    const answer = await this.#ask(peer, addresses, { type: 'directory', models: [...models] }, signal)
+    const { intake, summaries, clock, network, announced, onUnknown } = this.#components
+    const shared = [...announced()].filter((model) => models.length === 0 || models.includes(model))
+    let isFollower = false
+    let isKnown = false
+    const answer = await this.#ask(
+      peer,
+      addresses,
+      { type: 'directory', models: models.slice(0, MAX_MODELS) },
+      signal
+    )
     for (const [index, { sealed, ageSeconds }] of answer.announcements.entries()) {
       if (index % BATCH === BATCH - 1) await new Promise<void>((resolve) => clock.after(0, resolve))
       signal?.throwIfAborted()
       const notice = await this.#read({ type: 'announcement', ...sealed }, peer)
-      if (notice?.type === 'announcement') intake.take(notice.announced, ageSeconds)
+      if (notice?.type !== 'announcement') continue
+      intake.take(notice.announced, ageSeconds)
+      isFollower ||= shared.some((model) => notice.announced.hosts.has(model))
+      isKnown ||= notice.announced.announcement.peer === network.peerId
     }
+    if (isFollower && !isKnown) onUnknown()
     for (const sealed of answer.summaries) {
       const notice = await this.#read({ type: 'summary', ...sealed }, peer)
       if (notice?.type === 'summary') summaries.hear(notice.summary, notice.sealed)

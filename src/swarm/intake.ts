@@ -2,7 +2,7 @@
 import type { Clock } from '../common/index.ts'
 import { type Gossip, type Judge, type SwarmHost, type Verdict, WireError } from '../net/index.ts'
 import { type Announced, type Notice, type Opener, SignatureError } from './announcement.ts'
-import { type Applied, CLOCK_GRACE_MS, type Directory } from './directory.ts'
+import type { Applied, Directory } from './directory.ts'
 import { Guard } from './guard.ts'
 import { AUTHOR, Limits } from './limits.ts'
 import type { Summaries } from './summaries.ts'
@@ -70,10 +70,10 @@ export class Intake {
 
   /** For the directory. */
   take(announced: Announced, ageSeconds = 0): Applied {
-    const { network, clock, onOwn, directory, suspicion } = this.#components
+    const { network, onOwn, directory, suspicion } = this.#components
     const { peer, sequence } = announced.announcement
     if (peer === network.peerId) {
-      if (sequence < clock.wall() + CLOCK_GRACE_MS) onOwn(sequence)
+      onOwn(sequence)
       return 'stale'
     }
     const applied = directory.apply(announced, ageSeconds)
@@ -94,7 +94,7 @@ export class Intake {
   }
 
   #hearAnnouncement(announced: Announced, model: string): Verdict {
-    const { directory } = this.#components
+    const { directory, suspicion } = this.#components
     const { peer, sequence } = announced.announcement
     const known = directory.get(peer)
     // Who has stopped hosting a model says so to its followers.
@@ -104,7 +104,9 @@ export class Intake {
     if (!isAboutIt) return 'ignore'
     // Said on the topic of another model, too. It is not counted, as anybody may say it again.
     if (known?.announcement.sequence === sequence) return 'accept'
-    if (directory.lastSequenceOf(peer) >= sequence || !this.#authors.take(peer)) return 'ignore'
+    if (directory.lastSequenceOf(peer) >= sequence) return 'ignore'
+    // What is needed to prove a liar wrong is as many as observers may withdraw.
+    if (!suspicion.isRefutedBy(announced) && !this.#authors.take(peer)) return 'ignore'
     const applied = this.take(announced)
     return applied === 'stale' || applied === 'limited' ? 'ignore' : 'accept'
   }

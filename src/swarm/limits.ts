@@ -14,7 +14,7 @@ export const OWN: Rate = { burst: 8, everyMs: 2_500 }
 export const OBSERVER: Rate = { burst: 5, everyMs: 10_000 }
 /** A node follows a few models, and says each of them once a minute at most. */
 export const SUMMARIES: Rate = { burst: 32, everyMs: 2_000 }
-/** What a neighbour passes on and is looked at: an Ed25519 signature takes 0.1 ms, these are less than 1 % of a core. */
+/** What a neighbour passes on and is looked at: 0.4 ms each, mostly for the signature, are 2 % of a core. */
 export const NEIGHBOUR: Rate = { burst: 400, everyMs: 25 }
 /** More than twelve neighbours (gossipsub's most) can have made an honest one pass on. */
 export const FLOOD: Rate = { burst: 5_000, everyMs: 2 }

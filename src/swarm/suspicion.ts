@@ -13,6 +13,7 @@ import { Limits, OBSERVER } from './limits.ts'
 const SUSPECTED_MS = 4_000
 /** A handshake takes four round trips, which is 1.2 s around the earth. */
 const PROBE_MS = 2_000
+/** Of an observer, before it tells others: there is no time for more. */
 const MAX_TRIES = 2
 /** Of all who hear of it: one may be cut off itself. */
 const PROBERS = 3
@@ -21,10 +22,12 @@ const MAX_REFUTED = 2
 const IGNORED_MS = 10 * 60_000
 /** An accused lives no longer for having more accusers. */
 const MAX_OBSERVERS = 16
-interface Suspect {
-  /** By observer: only an announcement after the one that it withdraws, which may not have come yet, refutes it. */
-  readonly withdrawn: Map<string, number>
-  /** It answers us. */
+
+/** A withdrawal that is not refuted yet; each has its time. */
+interface Accusation {
+  /** Only an announcement after this one, which may not have come yet, refutes it. */
+  readonly sequence: number
+  /** The accused answers us. */
   isVouched: boolean
   readonly cancel: () => void
 }
@@ -48,7 +51,8 @@ export interface SuspicionComponents {
 
 export class Suspicion {
   readonly #components: SuspicionComponents
-  readonly #suspects = new Map<string, Suspect>()
+  /** By accused, then by observer. */
+  readonly #accusations = new Map<string, Map<string, Accusation>>()
   readonly #reporting = new Set<string>()
   readonly #withdrawals: Limits
   /** Every refuted withdrawal takes one: who has none left is ignored. */
@@ -62,51 +66,54 @@ export class Suspicion {
   }
 
   isSuspected(peer: string): boolean {
-    return this.#suspects.has(peer)
+    return this.#accusations.has(peer)
+  }
+
+  /** Whether it proves somebody wrong. */
+  isRefutedBy({ announcement: { peer, sequence } }: Announced): boolean {
+    return this.#refutedBy(peer, sequence).length > 0
   }
 
   /** A withdrawal came, of who signed it. */
   hear(withdrawal: Withdrawal): Verdict {
     const { peer, sequence, observer, at } = withdrawal
     const { clock, directory, network, onAccused } = this.#components
-    // Our own clock may be off from theirs who believe this of us. The sequence that it answers with has to be one
-    // that all take who took this.
-    const grace = peer === network.peerId ? 2 * CLOCK_GRACE_MS : CLOCK_GRACE_MS
-    const now = clock.wall()
-    if (Math.abs(now - at) > grace || sequence > now + grace - CLOCK_GRACE_MS / 2) return 'ignore'
-    if (this.#trust.waitMs(observer) > 0) return 'ignore'
     if (peer === network.peerId) {
-      if (!this.#withdrawals.take(observer)) return 'ignore'
-      onAccused(sequence)
-      return 'accept'
+      onAccused(sequence) // whoever says so: others may believe it
+      return 'ignore'
     }
+    const now = clock.wall()
+    if (Math.abs(now - at) > CLOCK_GRACE_MS || this.#trust.waitMs(observer) > 0) return 'ignore'
     const known = directory.announcementOf(peer)?.sequence
     if (known === undefined || known > sequence) return 'ignore'
-    const { withdrawn } = this.#suspects.get(peer) ?? { withdrawn: new Map<string, number>() }
-    if (withdrawn.has(observer) || withdrawn.size >= MAX_OBSERVERS) return 'ignore'
+    // The accused answers with a sequence after it, which has to be one that all take who took this.
+    if (sequence > Math.max(known, now + CLOCK_GRACE_MS / 2)) return 'ignore'
+    const accusations = this.#accusations.get(peer) ?? new Map<string, Accusation>()
+    if (accusations.has(observer) || accusations.size >= MAX_OBSERVERS) return 'ignore'
     if (!this.#withdrawals.take(observer)) return 'ignore'
-    const suspect = this.#suspects.get(peer) ?? this.#suspect(peer, observer)
-    suspect.withdrawn.set(observer, sequence)
+    const cancel = clock.after(SUSPECTED_MS, () => this.#conclude(peer, observer))
+    accusations.set(observer, { sequence, isVouched: false, cancel })
+    this.#accusations.set(peer, accusations)
+    if (observer !== network.peerId) this.#look(peer) // else it has just been asked
     return 'accept'
   }
 
-  /** The directory has a new announcement of its author. */
+  /** A new announcement came. */
   heard({ announcement: { peer, sequence } }: Announced): void {
-    const suspect = this.#suspects.get(peer)
-    if (suspect === undefined) return
-    const refuted = [...suspect.withdrawn].filter(([, withdrawn]) => withdrawn < sequence)
-    for (const [observer] of refuted) {
-      suspect.withdrawn.delete(observer)
+    const { directory, network } = this.#components
+    if (directory.get(peer) === undefined) this.#clear(peer) // it has left
+    const refuted = this.#refutedBy(peer, sequence)
+    for (const observer of refuted) {
+      this.#drop(peer, observer)
       this.#trust.take(observer)
     }
-    if (suspect.withdrawn.size === 0) this.#clear(peer)
     // It may be something that it said before it died, and others had already.
-    if (refuted.some(([observer]) => observer === this.#components.network.peerId)) void this.report(peer)
+    if (refuted.includes(network.peerId)) void this.report(peer)
   }
 
   /** Somebody here lost it while using it. Tells the others, unless it answers. */
   async report(peer: string): Promise<void> {
-    if (this.#suspects.has(peer) || this.#reporting.has(peer)) return
+    if (this.isSuspected(peer) || this.#reporting.has(peer)) return
     this.#reporting.add(peer)
     const sequence = await this.#lastWords(peer)
     this.#reporting.delete(peer)
@@ -130,57 +137,70 @@ export class Suspicion {
 
   stop(): void {
     this.#life.abort()
-    for (const peer of [...this.#suspects.keys()]) this.#clear(peer)
+    for (const peer of [...this.#accusations.keys()]) this.#clear(peer)
   }
 
-  #suspect(peer: string, observer: string): Suspect {
-    const { clock, network, random, directory } = this.#components
-    const cancel = clock.after(SUSPECTED_MS, () => this.#conclude(peer))
-    const suspect: Suspect = { withdrawn: new Map(), isVouched: false, cancel }
-    this.#suspects.set(peer, suspect)
+  /** Observers. */
+  #refutedBy(peer: string, sequence: number): string[] {
+    const accusations = [...(this.#accusations.get(peer) ?? [])]
+    return accusations.filter(([, accused]) => accused.sequence < sequence).map(([observer]) => observer)
+  }
+
+  /** Some ask it for all others, those who are connected for themselves. */
+  #look(peer: string): void {
+    const { network, random, directory } = this.#components
     const models = directory.get(peer)?.hosts ?? new Set()
     const nodes = Math.max(1, ...[...models].map((model) => directory.hostsOf(model)))
-    // Who observed its death has asked it already.
-    if (observer !== network.peerId && random() * nodes < PROBERS) void this.#probe(peer)
-    else if (network.peers.includes(peer)) void this.#vouch(peer, suspect)
-    return suspect
+    if (random() * nodes < PROBERS) void this.#probe(peer)
+    else if (network.peers.includes(peer)) void this.#ping(peer)
   }
 
-  async #vouch(peer: string, suspect: Suspect): Promise<void> {
+  async #ping(peer: string): Promise<void> {
     const { clock, network } = this.#components
     try {
       await within(clock, PROBE_MS, (signal) => network.ping(peer, signal), this.#life.signal)
-      suspect.isVouched = true
+      this.#vouch(peer)
     } catch {
       // What others hear from it is what counts, then.
     }
   }
 
-  /** Whether it answers. Clears a suspect for everybody, unless somebody else just did. */
+  /** Whether it answers. Clears it for everybody, unless somebody else just did. */
   async #probe(peer: string): Promise<boolean> {
     const { clock, probe, learn, spread } = this.#components
     try {
       const announced = await within(clock, PROBE_MS, (signal) => probe(peer, signal), this.#life.signal)
-      const suspect = this.#suspects.get(peer)
-      if (suspect !== undefined) suspect.isVouched = true
+      const isNews = this.isRefutedBy(announced)
+      this.#vouch(peer)
       learn(announced)
-      if (suspect !== undefined) spread(announced)
+      if (isNews) spread(announced)
       return true
     } catch {
       return false
     }
   }
 
-  #conclude(peer: string): void {
-    const suspect = this.#suspects.get(peer)
-    this.#suspects.delete(peer)
-    if (suspect === undefined || suspect.isVouched) return
+  #vouch(peer: string): void {
+    for (const accusation of this.#accusations.get(peer)?.values() ?? []) accusation.isVouched = true
+  }
+
+  #conclude(peer: string, observer: string): void {
     const { directory } = this.#components
-    directory.forget(peer, directory.announcementOf(peer)?.sequence ?? -1)
+    const accusation = this.#accusations.get(peer)?.get(observer)
+    this.#drop(peer, observer)
+    if (accusation === undefined || accusation.isVouched) return
+    this.#clear(peer)
+    directory.forget(peer, accusation.sequence)
   }
 
   #clear(peer: string): void {
-    this.#suspects.get(peer)?.cancel()
-    this.#suspects.delete(peer)
+    for (const observer of [...(this.#accusations.get(peer)?.keys() ?? [])]) this.#drop(peer, observer)
+  }
+
+  #drop(peer: string, observer: string): void {
+    const accusations = this.#accusations.get(peer)
+    accusations?.get(observer)?.cancel()
+    accusations?.delete(observer)
+    if (accusations?.size === 0) this.#accusations.delete(peer)
   }
 }

@@ -46,6 +46,24 @@ describe('nodes', () => {
     expect(newcomer.swarm.stages).toHaveLength(30)
   })
 
+  test('say again that they are there when they were alone, or are not known', async () => {
+    const hosts = await members.host(5)
+    const [first, second] = hosts as [Member, Member]
+    const newcomer = await members.join([stageOf(0, 8)])
+    newcomer.node.side = 1 // what it says first reaches nobody
+    await members.advance(1_000)
+    newcomer.node.side = 0
+    expect(members.whoKnows(newcomer.peer)).toEqual([])
+    members.memory.connect(newcomer.node, first.node)
+    await members.advance(2_000)
+    expect(members.whoKnows(newcomer.peer)).toHaveLength(5)
+
+    second.swarm.directory.forget(newcomer.peer, Number.MAX_SAFE_INTEGER)
+    void newcomer.swarm.learn(second.peer, [], [])
+    await members.advance(2_000)
+    expect(members.whoKnows(newcomer.peer)).toHaveLength(5)
+  })
+
   test('who leave are forgotten at once, and not learnt of again', async () => {
     const [leaving, ...others] = await members.host(5)
     if (leaving === undefined || others[0] === undefined) throw new Error('nobody')

@@ -29,7 +29,7 @@ const SUMMARY_TOPIC = '/shoal/models/1'
 const AGAIN_MS = [1_000, 3_000, 9_000]
 
 /** What a swarm needs of a host. */
-export type SwarmNetwork = Pick<SessionHost, 'peerId' | 'addresses' | 'peers'> &
+export type SwarmNetwork = Pick<SessionHost, 'peerId' | 'addresses' | 'peers' | 'onDisconnect'> &
   Pick<SwarmHost, 'onConnect' | 'sign' | 'subscribe' | 'publish' | 'ask' | 'ping' | 'cut'>
 
 export interface SwarmComponents {
@@ -79,7 +79,9 @@ export class Swarm implements Startable {
   readonly #own = new Map<string, () => void>()
   /** How to undo what `start` did. */
   #running: (() => void)[] | undefined
-  #again: (() => void)[] = []
+  #isAlone = true
+  /** How to call off what is to be said again. */
+  #said: (() => void)[] = []
 
   constructor(components: SwarmComponents, init: SwarmInit = {}) {
     const { network, clock = systemClock, random = Math.random } = components
@@ -117,6 +119,8 @@ export class Swarm implements Startable {
     })
     this.#inquiry = new Inquiry({
       ...{ clock, random, network, directory, summaries, intake: this.#intake },
+      announced: () => modelsOf(this.#announcer.content),
+      onUnknown: () => this.#again(AGAIN_MS.slice(0, 1)),
       onError: (error) => this.#debug(error)
     })
   }
@@ -126,16 +130,17 @@ export class Swarm implements Startable {
     if (this.#running !== undefined) return
     this.#running = [
       this.#network.subscribe(SUMMARY_TOPIC, this.#intake.judge(undefined)),
-      this.#network.onConnect(() => this.#connected())
+      this.#network.onConnect(() => this.#connected()),
+      this.#network.onDisconnect(() => this.#disconnected())
     ]
     for (const [model, followed] of this.#followed) this.#listen(model, followed)
     this.#announcer.start()
   }
 
-  /** Says goodbye. To be called before the host stops. */
+  /** Says goodbye, for good. To be called before the host stops. */
   async stop(): Promise<void> {
     if (this.#running === undefined) return
-    for (const undo of [...this.#running, ...this.#again]) undo()
+    for (const undo of [...this.#running, ...this.#said]) undo()
     this.#running = undefined
     await this.#announcer.stop()
     for (const { unsubscribe } of this.#followed.values()) unsubscribe()
@@ -255,9 +260,17 @@ export class Swarm implements Startable {
   }
 
   #connected(): void {
-    if (this.#network.peers.length > 1) return
-    for (const cancel of this.#again) cancel()
-    this.#again = AGAIN_MS.map((ms) => this.#clock.after(ms, () => this.#announcer.soon()))
+    if (this.#isAlone) this.#again(AGAIN_MS)
+    this.#isAlone = false
+  }
+
+  #disconnected(): void {
+    this.#isAlone = this.#network.peers.length === 0
+  }
+
+  #again(delays: readonly number[]): void {
+    for (const cancel of this.#said) cancel()
+    this.#said = delays.map((ms) => this.#clock.after(ms, () => this.#announcer.soon()))
   }
 
   /** Own stages are not in the directory. */

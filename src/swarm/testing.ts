@@ -276,7 +276,8 @@ export class MemoryNode implements SwarmNetwork {
   answer: ((peer: string, request: SwarmRequest) => SwarmAnswer | Promise<SwarmAnswer>) | undefined
   readonly #swarm: MemorySwarm
   readonly #peers = new Set<string>()
-  readonly #listeners = new Set<(peer: string) => void>()
+  readonly #onConnect = new Set<(peer: string) => void>()
+  readonly #onDisconnect = new Set<(peer: string) => void>()
 
   constructor(swarm: MemorySwarm, peer: string) {
     this.#swarm = swarm
@@ -289,17 +290,22 @@ export class MemoryNode implements SwarmNetwork {
   }
 
   onConnect(listener: (peer: string) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    this.#onConnect.add(listener)
+    return () => this.#onConnect.delete(listener)
+  }
+
+  onDisconnect(listener: (peer: string) => void): () => void {
+    this.#onDisconnect.add(listener)
+    return () => this.#onDisconnect.delete(listener)
   }
 
   connected(peer: string): void {
     this.#peers.add(peer)
-    for (const listener of this.#listeners) listener(peer)
+    for (const listener of this.#onConnect) listener(peer)
   }
 
   disconnected(peer: string): void {
-    this.#peers.delete(peer)
+    if (this.#peers.delete(peer)) for (const listener of this.#onDisconnect) listener(peer)
   }
 
   async sign(bytes: Uint8Array): Promise<Uint8Array> {
