@@ -148,6 +148,8 @@ test('facts count who is ready, and sessions once', () => {
     holders: Uint8Array.of(2, 2, 2, 3, 2, 1, 1, 1)
   })
   expect(factsOf([], 2)).toBe(undefined)
+  expect(factsOf([], 0, FACTS)).toBe(undefined)
+  expect(factsOf([], 2, FACTS)).toEqual({ ...FACTS, holders: new Uint8Array(3), nodes: 0, demand: 2 })
 })
 
 test.each([3, 30, 80])('%i nodes say of a model what one would', async (count) => {

@@ -12,7 +12,7 @@ const KEPT_MS = 5 * 60_000
 const MAX_MODELS = 4_096
 /** Their medians count: two of five may lie. */
 const MAX_OBSERVERS = 5
-/** The deepest models have 130 blocks, a byte each; with {@link MAX_MODELS} that is 20 MB at most. */
+/** The deepest models have 130 blocks, a byte each. Of all models and observers that is 50 MB at the very most. */
 const MAX_BYTES = 1_024
 /** Announcements are on their way to some while others count them. */
 const SLACK = 1.25
@@ -158,12 +158,22 @@ export class Summaries {
   }
 }
 
-/** What announcements show of a model; undefined where nobody hosts it, since nobody says what it is then. */
-export function factsOf(stages: readonly HostedStage[], waiting: number): ModelFacts | undefined {
+/**
+ * What announcements show of a model. Where nobody hosts it, and some wait for it, that, if `before` says what it was;
+ * else undefined.
+ */
+export function factsOf(
+  stages: readonly HostedStage[],
+  waiting: number,
+  before?: ModelFacts
+): ModelFacts | undefined {
   const shapes = Map.groupBy(stages, ({ stage }) => stage.blockCount)
   const [most = []] = [...shapes.values()].sort((a, b) => b.length - a.length) // the others lie
   const [first] = most
-  if (first === undefined) return undefined
+  if (first === undefined) {
+    if (before === undefined || waiting === 0) return undefined
+    return { ...before, holders: new Uint8Array(before.blockCount), nodes: 0, demand: waiting }
+  }
   const { model, name, architecture, blockCount } = first.stage
   const ready = most.filter(({ stage }) => stage.state === undefined)
   const holders = new Uint8Array(blockCount)

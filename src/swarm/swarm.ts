@@ -60,6 +60,8 @@ export interface SwarmInit {
 /** A model whose announcements are heard, for as long as somebody here wants them. */
 interface Followed {
   count: number
+  /** What was known of it last. */
+  facts: ModelFacts | undefined
   unsubscribe: () => void
 }
 
@@ -151,7 +153,7 @@ export class Swarm implements Startable {
 
   /** Hears who hosts the model, and tells others about it, until what it returns is called as often as this. */
   follow(model: string): () => void {
-    const followed = this.#followed.get(model) ?? { count: 0, unsubscribe: () => {} }
+    const followed = this.#followed.get(model) ?? { count: 0, facts: undefined, unsubscribe: () => {} }
     followed.count += 1
     if (followed.count === 1) {
       this.#followed.set(model, followed)
@@ -281,7 +283,10 @@ export class Swarm implements Startable {
       .filter((stage) => stage.model === model)
       .map((stage) => ({ peer, addresses: [], stage }))
     const waiting = this.directory.waitingFor(model) + (wants.includes(model) ? 1 : 0)
-    return factsOf([...this.directory.stagesOf(model), ...own], waiting)
+    const followed = this.#followed.get(model)
+    const facts = factsOf([...this.directory.stagesOf(model), ...own], waiting, followed?.facts)
+    if (followed !== undefined && facts !== undefined) followed.facts = facts
+    return facts
   }
 
   async #summarize(facts: ModelFacts): Promise<void> {
