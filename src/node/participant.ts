@@ -1,6 +1,13 @@
 /** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
 import { type Clock, ShoalError, type Startable } from '../common/index.ts'
-import type { HostLogger, SessionHost, StageLoad, SwarmAnswer, SwarmRequest } from '../net/index.ts'
+import type {
+  HostLogger,
+  SessionHost,
+  StageLoad,
+  SwarmAnswer,
+  SwarmHost,
+  SwarmRequest
+} from '../net/index.ts'
 import {
   type ChainHop,
   type Content,
@@ -30,7 +37,8 @@ export interface ParticipantComponents {
   readonly host: SwarmComponents['network'] &
     JoinerComponents['host'] &
     MembershipComponents['host'] &
-    Pick<SessionHost, 'onDisconnect'>
+    Pick<SessionHost, 'onDisconnect'> &
+    Pick<SwarmHost, 'provide'>
   readonly clock: Clock
   readonly random: () => number
   readonly neighbours?: Neighbours | undefined
@@ -80,6 +88,9 @@ export class Participant implements Startable {
   readonly #joiner: Joiner
   readonly #membership: Membership | undefined
   readonly #wanted = new Map<string, number>()
+  readonly #followed = new Set<string>()
+  readonly #looksAround: boolean
+  readonly #provided = new Set<string>()
   #content: Omit<Content, 'wants'> = { stages: [] }
   #joined: Promise<void> | undefined
   #stopMeasuring: (() => void) | undefined
@@ -114,6 +125,7 @@ export class Participant implements Startable {
       ask: (peer, addresses, request, signal) => host.ask(peer, [...addresses], request, signal)
     })
     const { isPassing, looksAround = joined.kind !== 'local' } = init
+    this.#looksAround = looksAround
     const invited = joined.kind === 'private' ? joined.addresses : []
     this.#joiner = new Joiner(
       { host, swarm: this.swarm, neighbours, clock, random },
@@ -178,6 +190,17 @@ export class Participant implements Startable {
   announce(content: Omit<Content, 'wants'>): void {
     this.#content = content
     this.#announce()
+    void this.joined.then(() => this.#provide(content))
+  }
+
+  /** In Kademlia, for those who know nobody who follows a model. libp2p says it again for as long as it runs. */
+  #provide({ stages }: Omit<Content, 'wants'>): void {
+    if (!this.#looksAround || this.#isStopped || this.#components.host.peers.length === 0) return
+    for (const { model, state } of stages) {
+      if (state !== undefined || this.#provided.has(model)) continue
+      this.#provided.add(model)
+      this.#components.host.provide(model).catch(() => this.#provided.delete(model))
+    }
   }
 
   #announce(): void {
@@ -191,7 +214,7 @@ export class Participant implements Startable {
   async route(request: WayRequest): Promise<Route> {
     const { model, waitMs, signal, onMissing } = request
     const { clock } = this.#components
-    const unfollow = this.swarm.follow(model) // for as long as the node runs: the next question is likely for it, too
+    this.#follow(model)
     const deadline = clock.now() + waitMs
     let isWanted = false
     let hasLookedEverywhere = false
@@ -217,12 +240,16 @@ export class Participant implements Startable {
         signal.throwIfAborted()
         if (hasLookedEverywhere) await this.swarm.refresh(signal).catch(() => {})
       }
-    } catch (error) {
-      unfollow()
-      throw error
     } finally {
       if (isWanted) this.#want(model, -1)
     }
+  }
+
+  /** For as long as the node runs: the next question is likely for the same model. */
+  #follow(model: string): void {
+    if (this.#followed.has(model)) return
+    this.#followed.add(model)
+    this.swarm.follow(model)
   }
 
   #want(model: string, change: number): void {

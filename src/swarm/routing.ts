@@ -63,19 +63,17 @@ function endsOf({ consumer }: Costs): Ends {
 
 function whatIsMissing(candidates: readonly HostedStage[], block: number): string {
   const blockCount = candidates[0]?.stage.blockCount
-  const more = 'or name more nodes with --peer.'
-  if (blockCount === undefined) {
-    return `nobody reachable hosts any of its blocks. Host them with "shoal up --model FILE", ${more}`
-  }
+  const command = '"shoal up --model FILE"'
+  const more = `${command} on more machines, or name more nodes with --peer.`
+  if (blockCount === undefined) return `nobody reachable hosts any of its blocks. Start ${more}`
   const what = `block ${block} of ${blockCount}`
-  const command = `"shoal up --model FILE --blocks ${block}-${blockCount}"`
   if (candidates.some(({ stage }) => stage.start <= block && block < stage.end)) {
     return (
       `${what} is hosted with other settings (such as --kv-type) than the blocks before it. ` +
-      `Host it with the same ones, ${command}, ${more}`
+      `Start ${command} with the same ones on more machines, or name more nodes with --peer.`
     )
   }
-  return `nobody reachable hosts ${what}. Host it with ${command}, ${more}`
+  return `nobody reachable hosts ${what}. Start ${more}`
 }
 
 const profileKeys = new WeakMap<Profile, string>()
