@@ -1,6 +1,6 @@
 import type { Clock } from '../common/index.ts'
 import type { SwarmHost } from '../net/index.ts'
-import { FLOOD, GARBAGE, Limits, NEIGHBOUR } from './limits.ts'
+import { ALL_NEIGHBOURS, FLOOD, GARBAGE, Limits, NEIGHBOUR } from './limits.ts'
 
 /** Long enough to be no use to an attacker, short enough for somebody who had to mend something. */
 const CUT_MS = 10 * 60_000
@@ -10,6 +10,7 @@ export class Guard {
   readonly #clock: Clock
   readonly #network: Pick<SwarmHost, 'cut'>
   readonly #heard: Limits
+  readonly #all: Limits
   readonly #floods: Limits
   readonly #garbage: Limits
   /** Its last messages may still be on their way. */
@@ -19,6 +20,7 @@ export class Guard {
     this.#clock = clock
     this.#network = network
     this.#heard = new Limits(clock, NEIGHBOUR)
+    this.#all = new Limits(clock, ALL_NEIGHBOURS)
     this.#floods = new Limits(clock, FLOOD)
     this.#garbage = new Limits(clock, GARBAGE)
   }
@@ -27,7 +29,7 @@ export class Guard {
   admits(peer: string): boolean {
     if (this.isCut(peer)) return false
     if (!this.#floods.take(peer)) this.#cut(peer, 'it floods the swarm')
-    return this.#heard.take(peer)
+    return this.#heard.take(peer) && this.#all.take('')
   }
 
   /** It sent what no honest node sends. */

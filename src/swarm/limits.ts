@@ -14,10 +14,12 @@ export const OWN: Rate = { burst: 8, everyMs: 2_500 }
 export const OBSERVER: Rate = { burst: 5, everyMs: 10_000 }
 /** A node follows a few models, and says each of them once a minute at most. */
 export const SUMMARIES: Rate = { burst: 32, everyMs: 2_000 }
-/** What a neighbour passes on and is looked at: 0.4 ms each, mostly for the signature, are 2 % of a core. */
-export const NEIGHBOUR: Rate = { burst: 400, everyMs: 25 }
-/** More than twelve neighbours (gossipsub's most) can have made an honest one pass on. */
-export const FLOOD: Rate = { burst: 5_000, everyMs: 2 }
+/** Of what a neighbour passes on. A topic has five announcements per second, from some eight neighbours. */
+export const NEIGHBOUR: Rate = { burst: 200, everyMs: 50 }
+/** Of what all neighbours do, which is what this node passes on: 0.4 ms each, mostly for the signature. */
+export const ALL_NEIGHBOURS: Rate = { burst: 1_500, everyMs: 5 }
+/** More than {@link ALL_NEIGHBOURS} lets any honest node pass on; net looks at some more from one neighbour. */
+export const FLOOD: Rate = { burst: 2_000, everyMs: 4 }
 /** Three in a minute are an accident; gossipsub, too, listens to nobody who sent four. */
 export const GARBAGE: Rate = { burst: 3, everyMs: 20_000 }
 /** A directory is megabytes in a large swarm. */

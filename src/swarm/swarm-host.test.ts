@@ -82,3 +82,16 @@ test('hosts learn of each other, of changes, and of deaths', async () => {
   await c.swarm.stop()
   await knows(consumer, [a])
 })
+
+test('who gossips garbage is cut', async () => {
+  const victim = await start([0, 8])
+  const liar = await start([0, 8])
+  await liar.swarm.learn(victim.host.peerId, victim.host.addresses, [])
+  await knows(victim, [liar])
+  const cut = new Promise((resolve) => victim.host.onDisconnect(resolve))
+  for (let index = 0; index < 4; index++) {
+    await liar.host.publish(`/shoal/model/1/${MODEL}`, Uint8Array.of(0x0a, 0xff, index)) // longer than it is
+  }
+  expect(await cut).toBe(liar.host.peerId)
+  await expect(liar.swarm.learn(victim.host.peerId, victim.host.addresses, [])).rejects.toThrow()
+})
