@@ -117,6 +117,11 @@ function describe(announcement: Announcement, sealed: Sealed): Announced {
   }
 }
 
+/** Its author leaves: nothing that anybody follows is in it. */
+export function isGoodbye({ hosts, waits, offer }: Announced): boolean {
+  return hosts.size + waits.size + offer.size === 0
+}
+
 /** Equal for announcements that say the same, but for a new coordinate. */
 export function contentOf({
   version,

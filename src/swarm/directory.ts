@@ -1,7 +1,7 @@
 /** What a node knows of the others: their newest announcements, each for as long as its time to live. */
 import type { Clock } from '../common/index.ts'
 import type { AgedAnnouncement, Announcement } from '../net/index.ts'
-import type { Announced } from './announcement.ts'
+import { type Announced, isGoodbye } from './announcement.ts'
 import type { HostedStage } from './discover.ts'
 import { Groups } from './groups.ts'
 import type { Offer } from './placement-offer.ts'
@@ -124,7 +124,7 @@ export class Directory {
     const { peer, sequence } = announced.announcement
     if (sequence <= this.lastSequenceOf(peer) || !this.#isTimely(announced, ageSeconds)) return 'stale'
     const known = this.#entries.get(peer)
-    if (announced.hosts.size + announced.waits.size + announced.offer.size === 0) {
+    if (isGoodbye(announced)) {
       this.#bury(announced)
       if (known !== undefined) this.#remove(known, 'gone')
       return 'changed'

@@ -1,7 +1,7 @@
 /** What others say, by gossip or in answers: read, checked, limited, and kept. */
 import type { Clock } from '../common/index.ts'
 import { type Gossip, type Judge, type SwarmHost, type Verdict, WireError } from '../net/index.ts'
-import { type Announced, type Notice, type Opener, SignatureError } from './announcement.ts'
+import { type Announced, isGoodbye, type Notice, type Opener, SignatureError } from './announcement.ts'
 import type { Applied, Directory } from './directory.ts'
 import { Guard } from './guard.ts'
 import { AUTHOR, Limits } from './limits.ts'
@@ -97,13 +97,14 @@ export class Intake {
     const { directory, suspicion } = this.#components
     const { peer, sequence } = announced.announcement
     const known = directory.get(peer)
+    // Said on the topic of another model, too. It is not counted, as anybody may say it again.
+    const isLast = directory.lastSequenceOf(peer) === sequence
+    if (isLast && (known !== undefined || isGoodbye(announced))) return 'accept'
     // Who has stopped hosting a model says so to its followers.
     const isAboutIt = [announced, known].some(
       (one) => one?.hosts.has(model) || one?.waits.has(model) || one?.offer.has(model)
     )
     if (!isAboutIt) return 'ignore'
-    // Said on the topic of another model, too. It is not counted, as anybody may say it again.
-    if (known?.announcement.sequence === sequence) return 'accept'
     if (directory.lastSequenceOf(peer) >= sequence) return 'ignore'
     // What is needed to prove a liar wrong is as many as observers may withdraw.
     if (!suspicion.isRefutedBy(announced) && !this.#authors.take(peer)) return 'ignore'

@@ -89,7 +89,10 @@ export class Suspicion {
     // The accused answers with a sequence after it, which has to be one that all take who took this.
     if (sequence > Math.max(known, now + CLOCK_GRACE_MS / 2)) return 'ignore'
     const accusations = this.#accusations.get(peer) ?? new Map<string, Accusation>()
-    if (accusations.has(observer) || accusations.size >= MAX_OBSERVERS) return 'ignore'
+    const before = accusations.get(observer)
+    // The same on the topic of another model is passed on there, too.
+    if (before !== undefined) return before.sequence === sequence ? 'accept' : 'ignore'
+    if (accusations.size >= MAX_OBSERVERS) return 'ignore'
     if (!this.#withdrawals.take(observer)) return 'ignore'
     const cancel = clock.after(SUSPECTED_MS, () => this.#conclude(peer, observer))
     accusations.set(observer, { sequence, isVouched: false, cancel })

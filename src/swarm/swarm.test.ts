@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { gossip, type Withdrawal } from '../net/index.ts'
 import { createOpener, sealWithdrawal } from './announcement.ts'
 import { verifyMemory } from './testing.ts'
-import { type Member, Members, MODEL, stageOf } from './testing-members.ts'
+import { type Member, Members, MODEL, OTHER_MODEL, stageOf } from './testing-members.ts'
 
 const TOPIC = `/shoal/model/1/${MODEL}`
 /** How long before a death, and of what, a node spoke. */
@@ -157,6 +157,33 @@ describe('a death', () => {
     members.memory.heal()
     await members.advance(60_000)
     for (const { peer } of hosts) expect(members.whoKnows(peer)).toHaveLength(19)
+  })
+})
+
+describe('what concerns two models', () => {
+  test('comes to those who follow one of them', async () => {
+    const both = [stageOf(0, 8), stageOf(0, 8, OTHER_MODEL)]
+    for (let seed = 1; seed <= 5; seed++) {
+      members = new Members(seed)
+      for (let index = 0; index < 28; index++) await members.join(both)
+      const readers: Member[] = []
+      for (let index = 0; index < 2; index++) readers.push(await members.join([stageOf(0, 8, OTHER_MODEL)]))
+      await members.advance(3_000)
+      const whoKnows = (peer: string): number =>
+        readers.filter(({ swarm }) => swarm.directory.get(peer) !== undefined).length
+      const [moving, leaving, dying, consumer] = members.all as [Member, Member, Member, Member]
+      for (const { peer } of [moving, leaving, dying]) expect(whoKnows(peer)).toBe(2)
+      moving.swarm.announce({ stages: [stageOf(0, 8)], wants: [] })
+      await leaving.swarm.stop()
+      await members.advance(1_000)
+      for (const { swarm } of readers)
+        expect(swarm.directory.announcementOf(moving.peer)?.stages).toHaveLength(1)
+      expect(whoKnows(leaving.peer)).toBe(0)
+      members.memory.kill(dying.node)
+      void consumer.swarm.report(dying.peer)
+      await members.advance(10_000)
+      expect(whoKnows(dying.peer)).toBe(0)
+    }
   })
 })
 
