@@ -9,6 +9,7 @@ import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
 import { UsageError } from './lifetime.ts'
+import { netcheckCommand } from './netcheck.ts'
 import { planCommand } from './plan.ts'
 import { runCommand } from './run.ts'
 import { peersCommand, statusCommand } from './status.ts'
@@ -30,7 +31,8 @@ const program = new Command('shoal')
   .configureHelp({ showGlobalOptions: true })
 
 const commands = [
-  ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand(), finishCommand()],
+  ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand()],
+  ...[netcheckCommand(), finishCommand()],
   ...[joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand()],
   ...[planCommand(), certifyCommand(), demoCommand()]
 ]

@@ -125,7 +125,7 @@ async function applyTo(swarm: PlannedSwarm, { spans }: Plan): Promise<void> {
   if (answers.some(({ accepted }) => !accepted)) process.exitCode = 1
 }
 
-function show(planned: Plan, { json, objective }: PlanOptions, path: string): void {
+function show(planned: Plan, { json, objective, apply }: PlanOptions, path: string): void {
   if (json) {
     console.log(JSON.stringify(planned))
     return
@@ -142,5 +142,5 @@ function show(planned: Plan, { json, objective }: PlanOptions, path: string): vo
   console.log(
     `${tokensPerSecond.toFixed(1)} tokens per second ${whom}, prompts at ${promptTokensPerSecond.toFixed(0)}`
   )
-  console.log(`\nOn each of them: shoal up --model ${path} --blocks START-END`)
+  if (!apply) console.log(`\nOn each of them: shoal up --model ${path} --blocks START-END`)
 }
