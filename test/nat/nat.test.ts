@@ -7,12 +7,10 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Oracle } from '../chaos/oracle.ts'
 import { DEMO } from '../swarm.ts'
-import { NatNetwork, PUBLIC_IP, type Router, whyNoNamespaces } from './network.ts'
+import { NatNetwork, PUBLIC_ADDRESS, type Router, whyNoNamespaces } from './network.ts'
 import type { Met, PeerInit, Requests, Told, Up } from './peer.ts'
 
 const PEER = fileURLToPath(new URL('peer.ts', import.meta.url))
-const PORT = 4001
-const LISTEN = [`/ip4/0.0.0.0/tcp/${PORT}`]
 const PROMPT = 'Tell me a story about a little fish.'
 /** Enough that the answer goes on while the direct connection takes over. */
 const LONG = 600
@@ -21,7 +19,6 @@ const SHORT = 32
 const ATTEMPTS_MS = 12_000
 /** For others to dial an address back, and say so. */
 const PATIENCE = { timeout: 20_000, interval: 100 }
-const KEY = Array.from({ length: 32 }, (_, index) => index)
 
 const obstacle = whyNoNamespaces()
 if (obstacle !== undefined) console.warn(`No NAT tests here: ${obstacle}`)
@@ -70,32 +67,32 @@ interface Scene {
   readonly far: Peer
   /** In the first home. */
   readonly asker: Peer
-  /** Where `near` and `far` are, through the relay. */
+  /** Of `near` and `far`, through the relay. */
   readonly nodes: string[]
 }
 
 async function scene(
   routers: readonly [Router, Router],
-  swarm: Pick<PeerInit, 'preSharedKey'> = {}
+  kind: 'public' | 'private' = 'public'
 ): Promise<Scene> {
   network = new NatNetwork(routers)
   const [home = '', other = ''] = network.homes
-  const inside = { ...swarm, listen: LISTEN, nat: { useRelays: true, webrtc: true, autonat: true } }
-  const [relay, near, far, asker] = await Promise.all([
-    start(network.wan, { ...swarm, listen: LISTEN, nat: { relay: true, autonat: true } }),
-    start(home, { ...inside, span: { start: 0, end: 4 } }),
-    start(other, { ...inside, span: { start: 4, end: 8 } }),
-    start(home, { ...swarm, listen: [], nat: { webrtc: true } })
+  const relay = await start(network.wan, { swarm: kind === 'public' ? 'public' : 'founder', peers: [] })
+  const swarm = relay.token === undefined ? 'public' : { token: relay.token }
+  const peers = [`${PUBLIC_ADDRESS}/p2p/${relay.peer}`]
+  const [near, far] = await Promise.all([
+    start(home, { swarm, peers, span: { start: 0, end: 4 } }),
+    start(other, { swarm, peers, span: { start: 4, end: 8 } })
   ])
-  const address = `/ip4/${PUBLIC_IP}/tcp/${PORT}/p2p/${relay.peer}`
-  const hosts = [near, far]
-  await Promise.all(hosts.map((peer) => peer.ask('join', { address, until: '/p2p-circuit' })))
-  return { relay, near, far, asker, nodes: hosts.map(({ peer }) => `${address}/p2p-circuit/p2p/${peer}`) }
+  const reached = await Promise.all([near, far].map((peer) => peer.ask('reached', {})))
+  const nodes = reached.map(({ address }) => address)
+  const asker = await start(home, { swarm, peers: nodes, span: 'none' })
+  return { relay, near, far, asker, nodes }
 }
 
 /** An answer of both, which must be the whole model's, with all hops as they were in the beginning. */
-async function answer({ asker, nodes }: Scene, maxTokens: number): Promise<Told> {
-  const told = await asker.ask('ask', { nodes, prompt: [...prompt], maxTokens })
+async function answer({ asker }: Scene, maxTokens: number): Promise<Told> {
+  const told = await asker.ask('ask', { prompt: [...prompt], maxTokens })
   expect(told.tokens).toEqual(await oracle.answer(prompt, maxTokens))
   expect(told.events).toEqual([])
   return told
@@ -120,7 +117,7 @@ function report(what: string, told: Told): void {
   )
 }
 
-describe.skipIf(obstacle !== undefined)('nodes in two homes', { timeout: 90_000 }, () => {
+describe.skipIf(obstacle !== undefined)('nodes in two homes', { timeout: 180_000 }, () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'shoal-nat-'))
     oracle = new Oracle(DEMO, 1024)
@@ -163,7 +160,7 @@ describe.skipIf(obstacle !== undefined)('nodes in two homes', { timeout: 90_000 
   })
 
   test('of one private swarm do all that with its key', async () => {
-    const here = await scene(['cone', 'cone'], { preSharedKey: KEY })
+    const here = await scene(['cone', 'cone'], 'private')
     await answer(here, SHORT)
     expect(await ways(here)).toEqual(['direct', 'direct', 'direct'])
     await here.relay.kill()

@@ -17,7 +17,9 @@ const PREFIX = 'shoal-nat-'
  * libp2p takes all ranges for documentation and tests for private ones, and neither confirms nor punches holes there.
  * So these look public; outside of the namespaces nobody dials them.
  */
-export const PUBLIC_IP = '11.0.0.1'
+const PUBLIC_IP = '11.0.0.1'
+/** Where `shoal up` listens there. */
+export const PUBLIC_ADDRESS = `/ip4/${PUBLIC_IP}/tcp/8643`
 
 /** Why namespaces can't be made here, or undefined when they can. */
 export function whyNoNamespaces(): string | undefined {
