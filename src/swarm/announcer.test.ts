@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Announced } from './announcement.ts'
 import { Announcer } from './announcer.ts'
-import { type ManualClock, MemorySwarm } from './testing.ts'
+import { MemorySwarm } from './testing.ts'
+import type { ManualClock } from './testing-clock.ts'
 import { MODEL, OTHER_MODEL, stageOf } from './testing-members.ts'
 
 let clock: ManualClock

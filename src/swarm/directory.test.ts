@@ -3,7 +3,8 @@ import type { Announcement } from '../net/index.ts'
 import { type Announced, createOpener } from './announcement.ts'
 import { CLOCK_GRACE_MS, Directory, MAX_NODES, MAX_PER_SUBNET } from './directory.ts'
 import { subnetsOf } from './subnets.ts'
-import { ManualClock, randomOf, verifyMemory } from './testing.ts'
+import { verifyMemory } from './testing.ts'
+import { ManualClock, randomOf } from './testing-clock.ts'
 import { announced, announcementOf, MODEL, OTHER_MODEL, stageOf } from './testing-members.ts'
 
 let clock: ManualClock

@@ -3,7 +3,7 @@ import { randomOf } from '../../test/models/random.ts'
 import type { Coordinate } from '../net/index.ts'
 import { DEFAULT_RTT_MS, Latencies } from './latency.ts'
 import { at } from './routing-testing.ts'
-import { ManualClock } from './testing.ts'
+import { ManualClock } from './testing-clock.ts'
 
 function latencies(places: Record<string, Coordinate> = {}): { latency: Latencies; clock: ManualClock } {
   const clock = new ManualClock()

@@ -5,7 +5,7 @@ import { decodeOffer, type Offer } from './placement-offer.ts'
 import type { Span } from './placement-sizes.ts'
 import { hostedStage, MIB, testModel } from './placement-testing.ts'
 import { Placer } from './placer.ts'
-import { ManualClock, randomOf } from './testing.ts'
+import { ManualClock, randomOf } from './testing-clock.ts'
 
 const SEED = 20_260_105
 const SECOND = 1_000

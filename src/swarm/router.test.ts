@@ -7,7 +7,7 @@ import { type Route, type RouteRequest, Router } from './router.ts'
 import { NoChainError } from './routing.ts'
 import type { ChainHop } from './routing-cost.ts'
 import { hosted, MODEL, speed } from './routing-testing.ts'
-import { ManualClock } from './testing.ts'
+import { ManualClock } from './testing-clock.ts'
 
 const REQUEST = { model: MODEL, promptTokens: 100, answerTokens: 100 }
 

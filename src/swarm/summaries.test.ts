@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { ModelSummary, Verdict } from '../net/index.ts'
 import { factsOf, type ModelFacts, Summaries } from './summaries.ts'
-import { ManualClock, randomOf } from './testing.ts'
+import { ManualClock, randomOf } from './testing-clock.ts'
 import { Members, MODEL, OTHER_MODEL, stageOf } from './testing-members.ts'
 
 const SEALED = { payload: new Uint8Array(), signature: new Uint8Array(64) }

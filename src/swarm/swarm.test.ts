@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { gossip, type Withdrawal } from '../net/index.ts'
 import { createOpener, sealWithdrawal } from './announcement.ts'
-import { type MemoryNode, randomOf, verifyMemory } from './testing.ts'
+import { type MemoryNode, verifyMemory } from './testing.ts'
+import { randomOf } from './testing-clock.ts'
 import { type Member, Members, MODEL, OTHER_MODEL, stageOf } from './testing-members.ts'
 
 const TOPIC = `/shoal/model/1/${MODEL}`
