@@ -104,6 +104,11 @@ export class Directory {
     return new Map([...this.#offering.get(model)].map(({ peer, announced }) => [peer, announced.offer]))
   }
 
+  /** Who hosts some of the model, waits for it, or could host some: most of those who follow it. */
+  nodesOf(model: string): Announcement[] {
+    return [...new Set(this.#about(model))].map(({ announced }) => announced.announcement)
+  }
+
   /** Models that somebody hosts. */
   get models(): string[] {
     return [...this.#hosts.keys()]
