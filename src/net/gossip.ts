@@ -9,9 +9,8 @@ import {
 } from '@libp2p/gossipsub'
 import { createTopicScoreParams, type PeerScoreParams } from '@libp2p/gossipsub/score'
 import type { Stream } from '@libp2p/interface'
-import type { Clock } from '../common/index.ts'
+import { type Clock, Limits } from '../common/index.ts'
 import { isLocal } from './dial-gate.ts'
-import { TokenBuckets } from './token-buckets.ts'
 import type { HostLogger, Judge, Verdict } from './types.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
 
@@ -25,7 +24,7 @@ const RETAIN_SCORE_MS = 10 * 60_000
 /**
  * New messages by way of one neighbour: fifty topics as busy as they get. Judging one takes some 0.2 ms (a signature).
  */
-const ARRIVALS = { burst: 2_048, perSecond: 256 }
+const ARRIVALS = { burst: 2_048, everyMs: 1000 / 256 }
 
 /**
  * Invalid messages count by their square. One is an accident (-20); after three nothing is passed on to the peer;
@@ -106,13 +105,13 @@ interface Internals {
 /** What this node follows, whether it runs or not. */
 export class Gossip {
   readonly #logger: HostLogger
-  readonly #arrivals: TokenBuckets
+  readonly #arrivals: Limits
   readonly #judges = new Map<string, Judge>()
   #pubsub: GossipSub | undefined
 
   constructor(clock: Clock, logger: HostLogger) {
     this.#logger = logger
-    this.#arrivals = new TokenBuckets(clock, ARRIVALS)
+    this.#arrivals = new Limits(clock, ARRIVALS)
   }
 
   start(pubsub: GossipSub): void {

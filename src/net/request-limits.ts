@@ -1,20 +1,19 @@
 // What one peer may ask of this node, and when it has asked too much.
-import type { Clock } from '../common/index.ts'
-import { TokenBuckets } from './token-buckets.ts'
+import { type Clock, Limits } from '../common/index.ts'
 
 /** A newcomer asks several things at once; later, a consumer asks for the load of a few stages per session. */
-const REQUESTS = { burst: 64, perSecond: 16 }
+const REQUESTS = { burst: 64, everyMs: 1000 / 16 }
 /** 256 refused within 10 s: a loop without a pause, not a busy consumer. */
-const REFUSALS = { burst: 256, perSecond: 25.6 }
+const REFUSALS = { burst: 256, everyMs: 10_000 / 256 }
 
 export class RequestLimits {
-  readonly #requests: TokenBuckets
-  readonly #refusals: TokenBuckets
+  readonly #requests: Limits
+  readonly #refusals: Limits
   readonly #onFlood: (peer: string) => void
 
   constructor(clock: Clock, onFlood: (peer: string) => void) {
-    this.#requests = new TokenBuckets(clock, REQUESTS)
-    this.#refusals = new TokenBuckets(clock, REFUSALS)
+    this.#requests = new Limits(clock, REQUESTS)
+    this.#refusals = new Limits(clock, REFUSALS)
     this.#onFlood = onFlood
   }
 

@@ -1,8 +1,8 @@
 /** What this node says about itself to everybody, and when. */
-import { type Clock, VERSION } from '../common/index.ts'
+import { type Clock, Limits, VERSION } from '../common/index.ts'
 import type { Announcement, Coordinate, StageInfo, SwarmHost } from '../net/index.ts'
 import { type Announced, contentOf, sealAnnouncement } from './announcement.ts'
-import { Limits, OWN } from './limits.ts'
+import { OWN } from './limits.ts'
 
 /** How often a node says that it is there while a topic is small. */
 const PERIOD_MS = 50_000

@@ -1,6 +1,6 @@
-import type { Clock } from '../common/index.ts'
+import { type Clock, Limits } from '../common/index.ts'
 import type { SwarmHost } from '../net/index.ts'
-import { ALL_NEIGHBOURS, FLOOD, GARBAGE, Limits, NEIGHBOUR } from './limits.ts'
+import { ALL_NEIGHBOURS, FLOOD, GARBAGE, NEIGHBOUR } from './limits.ts'
 
 /** Long enough to be no use to an attacker, short enough for somebody who had to mend something. */
 const CUT_MS = 10 * 60_000

@@ -1,10 +1,10 @@
 /** What others say, by gossip or in answers: read, checked, limited, and kept. */
-import type { Clock } from '../common/index.ts'
+import { type Clock, Limits } from '../common/index.ts'
 import { type Gossip, type Judge, type SwarmHost, type Verdict, WireError } from '../net/index.ts'
 import { type Announced, isGoodbye, type Notice, type Opener, SignatureError } from './announcement.ts'
 import type { Applied, Directory } from './directory.ts'
 import { Guard } from './guard.ts'
-import { AUTHOR, Limits } from './limits.ts'
+import { AUTHOR } from './limits.ts'
 import type { Summaries } from './summaries.ts'
 import type { Suspicion } from './suspicion.ts'
 

@@ -1,9 +1,9 @@
 /** What is known of models that a node does not follow, and what it tells others of those that it does. */
-import type { Clock } from '../common/index.ts'
+import { type Clock, Limits } from '../common/index.ts'
 import type { ModelSummary, Sealed, Verdict } from '../net/index.ts'
 import { CLOCK_GRACE_MS } from './directory.ts'
 import type { HostedStage } from './discover.ts'
-import { Limits, SUMMARIES } from './limits.ts'
+import { SUMMARIES } from './limits.ts'
 
 /** One summary per model and interval, by whoever is first in its second half (Trickle: RFC 6206, k = 1). */
 const INTERVAL_MS = 60_000

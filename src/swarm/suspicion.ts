@@ -2,12 +2,12 @@
  * Who is dead, without believing anybody: a withdrawal only begins a suspicion, which ends well with a later
  * announcement of the accused (SWIM: Das, Gupta, Motivala 2002; its incarnation is our sequence).
  */
-import type { Clock } from '../common/index.ts'
+import { type Clock, Limits } from '../common/index.ts'
 import type { SessionHost, SwarmHost, Verdict, Withdrawal } from '../net/index.ts'
 import type { Announced } from './announcement.ts'
 import { within } from './deadline.ts'
 import { CLOCK_GRACE_MS, type Directory } from './directory.ts'
-import { Limits, OBSERVER } from './limits.ts'
+import { OBSERVER } from './limits.ts'
 
 /** For the withdrawal to reach the accused, its answer to be made, 2.5 s after the one before, and to come back. */
 const SUSPECTED_MS = 4_000

@@ -1,5 +1,5 @@
 /** A node's part in the swarm: it says what it hosts, hears what others do, and tells newcomers. */
-import { type Clock, type Startable, systemClock } from '../common/index.ts'
+import { type Clock, Limits, type Startable, systemClock } from '../common/index.ts'
 import {
   type Coordinate,
   type Gossip,
@@ -20,7 +20,7 @@ import { Directory } from './directory.ts'
 import type { HostedStage } from './discover.ts'
 import { Inquiry } from './inquiry.ts'
 import { Intake } from './intake.ts'
-import { DIRECTORIES, Limits } from './limits.ts'
+import { DIRECTORIES } from './limits.ts'
 import { factsOf, type ModelFacts, Summaries } from './summaries.ts'
 import { Suspicion } from './suspicion.ts'
 

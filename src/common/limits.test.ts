@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { ManualClock } from '../swarm/testing-clock.ts'
 import { Limits } from './limits.ts'
-import { ManualClock } from './testing-clock.ts'
 
 const SEED = 20_261_121
 
