@@ -23,6 +23,8 @@ const schema = z.object({
 export class Neighbours {
   readonly #folder: string
   readonly #swarm: string
+  /** Another process with the same identity may have announced itself: what is not ours stays. */
+  readonly #announced = new Set<string>()
 
   /** `swarm` may be secret: only its hash is written. */
   constructor(folder: string, swarm: string) {
@@ -38,10 +40,11 @@ export class Neighbours {
     }
     await writeFile(`${path}.partial`, JSON.stringify(entry))
     await rename(`${path}.partial`, path)
+    this.#announced.add(peer)
   }
 
   async withdraw(peer: string): Promise<void> {
-    await rm(this.#path(peer), { force: true })
+    if (this.#announced.delete(peer)) await rm(this.#path(peer), { force: true })
   }
 
   /** Those of the same swarm that run. */
@@ -53,7 +56,7 @@ export class Neighbours {
       const entry = await read(path)
       if (entry === undefined) continue
       if (!isRunning(entry.process))
-        await rm(path, { force: true }) // it was killed
+        await rm(path, { force: true }).catch(() => {}) // it was killed
       else if (entry.swarm === this.#swarm) found.push({ peer: entry.peer, addresses: entry.addresses })
     }
     return found

@@ -17,7 +17,8 @@ import {
   type Route,
   Router,
   Swarm,
-  type SwarmComponents
+  type SwarmComponents,
+  within
 } from '../swarm/index.ts'
 import { Joiner, type JoinerComponents } from './join.ts'
 import { Membership, type MembershipComponents } from './membership.ts'
@@ -89,8 +90,6 @@ export class Participant implements Startable {
   readonly #membership: Membership | undefined
   readonly #wanted = new Map<string, number>()
   readonly #followed = new Set<string>()
-  readonly #looksAround: boolean
-  readonly #provided = new Set<string>()
   #content: Omit<Content, 'wants'> = { stages: [] }
   #joined: Promise<void> | undefined
   #stopMeasuring: (() => void) | undefined
@@ -125,7 +124,6 @@ export class Participant implements Startable {
       ask: (peer, addresses, request, signal) => host.ask(peer, [...addresses], request, signal)
     })
     const { isPassing, looksAround = joined.kind !== 'local' } = init
-    this.#looksAround = looksAround
     const invited = joined.kind === 'private' ? joined.addresses : []
     this.#joiner = new Joiner(
       { host, swarm: this.swarm, neighbours, clock, random },
@@ -134,6 +132,7 @@ export class Participant implements Startable {
         ...{ mdns: looksAround, kademlia: looksAround },
         folder: isPassing ? undefined : folder,
         models: () => this.swarm.followed,
+        hosted: () => this.#content.stages.map(({ model }) => model),
         onUnreachable: init.onUnreachable
       }
     )
@@ -153,7 +152,7 @@ export class Participant implements Startable {
     const { clock, random, host } = this.#components
     if (this.swarm.directory.announcementOf(peer) === undefined) return
     clock.after(WITNESS_MS * random(), () => {
-      if (!this.#isStopped && !host.peers.includes(peer)) void this.swarm.report(peer)
+      if (!this.#isStopped && !host.peers.includes(peer)) this.lost(peer)
     })
   }
 
@@ -190,17 +189,6 @@ export class Participant implements Startable {
   announce(content: Omit<Content, 'wants'>): void {
     this.#content = content
     this.#announce()
-    void this.joined.then(() => this.#provide(content))
-  }
-
-  /** In Kademlia, for those who know nobody who follows a model. libp2p says it again for as long as it runs. */
-  #provide({ stages }: Omit<Content, 'wants'>): void {
-    if (!this.#looksAround || this.#isStopped || this.#components.host.peers.length === 0) return
-    for (const { model, state } of stages) {
-      if (state !== undefined || this.#provided.has(model)) continue
-      this.#provided.add(model)
-      this.#components.host.provide(model).catch(() => this.#provided.delete(model))
-    }
   }
 
   #announce(): void {
@@ -209,7 +197,7 @@ export class Participant implements Startable {
 
   /**
    * The chain to ask, and spares. Where there is none, everybody learns that it is wanted, and it is waited for.
-   * Throws a NoChainError, a ShoalError NO_PEERS at once where there is nobody at all, or the signal's reason.
+   * Throws a NoChainError, a ShoalError NO_PEERS as soon as there is nobody at all, or the signal's reason.
    */
   async route(request: WayRequest): Promise<Route> {
     const { model, waitMs, signal, onMissing } = request
@@ -223,7 +211,8 @@ export class Participant implements Startable {
     })
     try {
       for (;;) {
-        const changed = this.#changed(signal)
+        signal.throwIfAborted()
+        const change = this.#change(hasLookedEverywhere ? deadline - clock.now() : LOOK_AGAIN_MS, signal)
         try {
           return await this.#router.route(request)
         } catch (error) {
@@ -235,9 +224,10 @@ export class Participant implements Startable {
             if (!isWanted) this.#want(model, 1)
             isWanted = true
           }
+          await Promise.race(hasLookedEverywhere ? [change.promise] : [change.promise, this.joined])
+        } finally {
+          change.forget()
         }
-        await Promise.race([changed, hasLookedEverywhere ? changed : this.joined])
-        signal.throwIfAborted()
         if (hasLookedEverywhere) await this.swarm.refresh(signal).catch(() => {})
       }
     } finally {
@@ -249,6 +239,7 @@ export class Participant implements Startable {
   #follow(model: string): void {
     if (this.#followed.has(model)) return
     this.#followed.add(model)
+    if (!this.swarm.followed.includes(model)) void this.#joiner.find(model)
     this.swarm.follow(model)
   }
 
@@ -259,16 +250,19 @@ export class Participant implements Startable {
     this.#announce()
   }
 
-  /** Resolves when somebody says something new, after a while, or when the signal fires. */
-  #changed(signal: AbortSignal): Promise<void> {
+  /** Resolves when somebody says something new, after a while, or when the signal fires; to be forgotten in any case. */
+  #change(ms: number, signal: AbortSignal): { readonly promise: Promise<void>; readonly forget: () => void } {
     const { promise, resolve } = Promise.withResolvers<void>()
-    const stopListening = this.swarm.directory.onChange(() => resolve())
-    const cancel = this.#components.clock.after(LOOK_AGAIN_MS, resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    return promise.finally(() => {
+    const changed = (): void => resolve()
+    const stopListening = this.swarm.directory.onChange(changed)
+    const cancel = this.#components.clock.after(Math.min(ms, LOOK_AGAIN_MS), changed)
+    signal.addEventListener('abort', changed)
+    const forget = (): void => {
       stopListening()
       cancel()
-    })
+      signal.removeEventListener('abort', changed)
+    }
+    return { promise, forget }
   }
 
   /** A hop of a session has gone. */
@@ -310,15 +304,16 @@ export class Participant implements Startable {
 
   /** How far one of the known nodes is, at random. */
   async #measure(): Promise<void> {
-    const { host, random } = this.#components
+    const { host, clock, random } = this.#components
     const nodes = this.swarm.directory.nodes
     const node = nodes[Math.floor(random() * nodes.length)]
     if (node === undefined) return
-    const signal = AbortSignal.timeout(PROBE_MS)
     try {
-      const answer = await host.ask(node.peer, [...node.addresses], { type: 'probe' }, signal)
-      const rttMs = await host.ping(node.peer, signal)
-      if (answer.type === 'probe') this.#latencies.measured(node.peer, rttMs, answer.coordinate)
+      await within(clock, PROBE_MS, async (signal) => {
+        const answer = await host.ask(node.peer, [...node.addresses], { type: 'probe' }, signal)
+        const rttMs = await host.ping(node.peer, signal)
+        if (answer.type === 'probe') this.#latencies.measured(node.peer, rttMs, answer.coordinate)
+      })
     } catch {
       // It is not reached: whoever uses it will say so.
     }

@@ -7,12 +7,14 @@ import type { PeerAddress } from '../net/index.ts'
 /** Some of them will be up again. */
 const MAX_PEERS = 64
 const MAX_ADDRESSES = 16
+/** Peers say where they are: what is longer would have the whole file taken for damaged. */
+const MAX_ADDRESS = 512
 
 const schema = z
   .array(
     z.object({
       peer: z.string().min(1).max(128),
-      addresses: z.array(z.string().max(512)).min(1).max(MAX_ADDRESSES)
+      addresses: z.array(z.string().max(MAX_ADDRESS)).min(1).max(MAX_ADDRESSES)
     })
   )
   .max(MAX_PEERS)
@@ -30,9 +32,10 @@ export async function rememberedPeers(folder: string): Promise<PeerAddress[]> {
 export async function rememberPeers(folder: string, peers: readonly PeerAddress[]): Promise<void> {
   const before = await rememberedPeers(folder)
   const byPeer = new Map<string, PeerAddress>()
-  for (const { peer, addresses } of [...peers, ...before]) {
-    if (addresses.length === 0 || byPeer.has(peer) || byPeer.size >= MAX_PEERS) continue
-    byPeer.set(peer, { peer, addresses: addresses.slice(0, MAX_ADDRESSES) })
+  for (const { peer, addresses: all } of [...peers, ...before]) {
+    const addresses = all.filter(({ length }) => length <= MAX_ADDRESS).slice(0, MAX_ADDRESSES)
+    if (addresses.length > 0 && !byPeer.has(peer) && byPeer.size < MAX_PEERS)
+      byPeer.set(peer, { peer, addresses })
   }
   const path = join(folder, 'peers.json')
   await writeFile(`${path}.partial`, JSON.stringify([...byPeer.values()]))

@@ -2,6 +2,7 @@
 
 export { sealAnnouncement } from './announcement.ts'
 export type { Content } from './announcer.ts'
+export { within } from './deadline.ts'
 export type { Change, Directory } from './directory.ts'
 export { discover, type HostedStage } from './discover.ts'
 export { SwarmError } from './inquiry.ts'
