@@ -38,6 +38,7 @@ export class Contributor implements Startable {
   readonly #cancels = new Set<() => void>()
   #stopListening: (() => void) | undefined
   #loading: StageInfo | undefined
+  #isDeciding = false
   #isStopped = false
 
   constructor(components: ContributorComponents, init: ContributorInit) {
@@ -79,6 +80,7 @@ export class Contributor implements Startable {
     this.#after(ALONE_MS, () => cap.resolve())
     void Promise.race([participant.joined, cap.promise]).then(async () => {
       if (this.#isStopped) return
+      this.#isDeciding = true
       this.#stopListening = participant.swarm.directory.onChange(() => this.#placer.changed())
       await this.#placer.start()
       this.#every(SCOUT_MS, () => this.#scout())
@@ -93,8 +95,10 @@ export class Contributor implements Startable {
     await this.#placer.stop()
   }
 
+  /** In plain words: what it does, or waits for. */
   get status(): string {
-    return this.#placer.status
+    if (this.#isStopped) return 'leaving'
+    return this.#isDeciding ? this.#placer.status : 'looking for other nodes before it decides what to host'
   }
 
   /** "shoal plan --apply" says what to host. */
@@ -120,12 +124,15 @@ export class Contributor implements Startable {
       this.#announce()
       this.#init.report(`hosts ${what}`, 'info')
     } catch (error) {
-      if (!signal.aborted) this.#init.report(`${what}: ${(error as Error).message}`, 'warning')
+      const reason = (error as Error).message
+      if (!signal.aborted)
+        this.#init.report(`cannot host ${what} now, tries again later: ${reason}`, 'warning')
       throw error
     }
   }
 
   #announce(): void {
+    if (this.#isStopped) return // the node is leaving, and has said so
     const { participant, server } = this.#components
     const stages = this.#loading === undefined ? server.infos : [this.#loading]
     const helps = [...this.#followed.keys()].filter((model) => !participant.isCovered(model))

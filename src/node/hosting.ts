@@ -45,7 +45,10 @@ export interface Range {
 export class Hosting {
   readonly #server: StageServer
   readonly #init: HostingInit
+  /** Aborted when nothing is to be hosted any more. */
+  readonly #life = new AbortController()
   #stage: Stage | undefined
+  #loading: Promise<unknown> | undefined
 
   constructor({ server }: { readonly server: StageServer }, init: HostingInit) {
     this.#server = server
@@ -58,9 +61,17 @@ export class Hosting {
 
   /**
    * Hosts `blocks` of a GGUF file from now on, by default all, and nothing else: what was hosted before is let go of
-   * first, so that memory needs to hold one of them only. Throws what opening, writing or loading throws.
+   * first, so that memory needs to hold one of them only. Throws what opening, writing or loading throws, or the
+   * signal's reason; nothing is hosted then.
    */
-  async host(path: string, blocks: Range | undefined, signal?: AbortSignal): Promise<Stage> {
+  host(path: string, blocks: Range | undefined, signal?: AbortSignal): Promise<Stage> {
+    const life = this.#life.signal
+    const loading = this.#host(path, blocks, signal === undefined ? life : AbortSignal.any([signal, life]))
+    this.#loading = loading
+    return loading
+  }
+
+  async #host(path: string, blocks: Range | undefined, signal: AbortSignal): Promise<Stage> {
     await this.#retire(signal)
     const model = await openModel(path, signal)
     try {
@@ -74,12 +85,11 @@ export class Hosting {
     }
   }
 
-  async #load(model: ModelFile, blocks: Range, signal: AbortSignal | undefined): Promise<Stage> {
+  async #load(model: ModelFile, blocks: Range, signal: AbortSignal): Promise<Stage> {
     const { report, folder, kvType, context, sessions, gpuLayers, threads } = this.#init
-    const options = signal === undefined ? {} : { signal }
     const { start, end } = blocks
     report?.(`writing blocks ${start}-${end} of ${model.name}`)
-    const span = await writeSpan(model, { start, end }, folder, options)
+    const span = await writeSpan(model, { start, end }, folder, { signal })
     const engine = new LlamaEngine({
       files: span.files,
       ...(span.embedding === undefined ? {} : { embedding: span.embedding }),
@@ -92,8 +102,9 @@ export class Hosting {
     const stage = new Stage({ engine }, { model: id, name, architecture, start, end, blockCount, profile })
     try {
       report?.('loading into the engine')
-      await stage.start(options)
+      await stage.start({ signal })
       stage.speed = await measureSpeed(engine)
+      signal.throwIfAborted() // whoever stops the node waits for it
       return stage
     } catch (error) {
       await stage.stop()
@@ -101,16 +112,21 @@ export class Hosting {
     }
   }
 
-  async #retire(signal: AbortSignal | undefined): Promise<void> {
+  async #retire(signal: AbortSignal): Promise<void> {
     const stage = this.#stage
     if (stage === undefined) return
     this.#stage = undefined
-    const deadline = AbortSignal.timeout(RETIRE_MS)
-    await this.#server.retire(stage, signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
-    await stage.stop()
+    try {
+      await this.#server.retire(stage, AbortSignal.any([signal, AbortSignal.timeout(RETIRE_MS)]))
+    } finally {
+      await stage.stop()
+    }
   }
 
+  /** For good. What is being loaded is given up. */
   async stop(): Promise<void> {
+    this.#life.abort()
+    await this.#loading?.catch(() => {}) // whoever asked for it knows
     await this.#stage?.stop()
   }
 }

@@ -76,10 +76,10 @@ const EVERYWHERE = [
   `/ip4/0.0.0.0/tcp/${PORT + 1}/ws`,
   `/ip4/0.0.0.0/udp/${PORT}/webrtc-direct`
 ]
-/** All that helps others to reach this node, and it to help others. */
-const NAT = { relay: true, useRelays: true, webrtc: true, upnp: true, holePunch: true, autonat: true }
+/** All that helps others to reach this node, and it to help others. Not DCUtR: docs/NAT.md says why. */
+const NAT = { relay: true, useRelays: true, webrtc: true, upnp: true, autonat: true }
 /** For who only asks. */
-const NAT_OUTWARDS = { webrtc: true, holePunch: true }
+const NAT_OUTWARDS = { webrtc: true }
 /** Of what is free when it starts: people go on using their machine. */
 const MEMORY_SHARE = 0.5
 /**
@@ -92,6 +92,8 @@ const COUNT_MS = 200
 /** What an Info may hold of each; see docs/PROTOCOL.md. */
 const MAX_ADDRESSES = 16
 const MAX_PEERS = 64
+/** In a status: strangers can make up thousands. */
+const MAX_MODELS = 256
 /** Peers are pinged for a status; who does not answer by then has no round trip in it. */
 const STATUS_PING_MS = 1_000
 
@@ -119,7 +121,8 @@ export class Node implements Startable {
   readonly #finishWatchers = new Set<(progress: FinishProgress) => void>()
   #hosting: Hosting | undefined
   #contributor: Contributor | undefined
-  #startedAt = 0
+  readonly #life = new AbortController()
+  #startedAt: number | undefined
   #started: Promise<void> | undefined
   #finishing: Promise<void> | undefined
 
@@ -147,7 +150,7 @@ export class Node implements Startable {
     if (ephemeral) return
     this.#instance = new Instance(dataDir, {
       finish: (say, gone) => this.#asked(say, gone),
-      status: (say) => void this.status().then(say)
+      status: (say) => void this.status().then(say, () => {}) // who asks does not wait for long
     })
   }
 
@@ -193,14 +196,16 @@ export class Node implements Startable {
   /**
    * Loads the span that it is told to host before anybody can ask for it; joining, and choosing what to host, go on
    * after that. If it throws, `stop` frees what was started. Throws `ShoalError` IN_USE when another node uses the
-   * folder. Peers that can't be reached are warnings.
+   * folder, and the signal's reason, or an AbortError when it is stopped meanwhile. Peers that can't be reached are
+   * warnings.
    */
-  start(options: StartOptions = {}): Promise<void> {
-    this.#started ??= this.#start(options)
+  start({ signal }: StartOptions = {}): Promise<void> {
+    const life = this.#life.signal
+    this.#started ??= this.#start(signal === undefined ? life : AbortSignal.any([signal, life]))
     return this.#started
   }
 
-  async #start({ signal }: StartOptions): Promise<void> {
+  async #start(signal: AbortSignal): Promise<void> {
     const { hosting, dataDir, peers, listen = listenOn(this.#joined) } = this.#settings
     for (const address of peers) checkAddress(address)
     await mkdir(dataDir, { recursive: true })
@@ -208,18 +213,20 @@ export class Node implements Startable {
       await this.#instance.hold()
       await rm(this.#logFolder, { recursive: true, force: true }) // what a crash has left
     }
-    signal?.throwIfAborted()
+    signal.throwIfAborted()
     if (hosting !== undefined) {
       this.#hosting = this.#hostingWith(hosting)
       await this.#hosting.host(hosting.model, hosting.blocks, signal)
     }
     this.#participant = await this.#participation()
     await this.#prepareContribution(signal)
+    signal.throwIfAborted()
     this.#serve()
     await this.host.start().catch((cause: Error) => {
       const [reason] = /E[A-Z]+: .*/.exec(cause.message) ?? [cause.message] // the rest is advice for programmers
       throw new ShoalError('LISTEN', `Cannot listen on ${listen.join(', ')}: ${reason}`, { cause })
     })
+    signal.throwIfAborted()
     this.#startedAt = performance.now()
     const { addresses, peerId } = this.host
     if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
@@ -253,7 +260,7 @@ export class Node implements Startable {
     return new Hosting({ server: this.#server }, { ...settings, folder, report })
   }
 
-  async #prepareContribution(signal: AbortSignal | undefined): Promise<void> {
+  async #prepareContribution(signal: AbortSignal): Promise<void> {
     const { contribution } = this.#settings
     if (contribution === undefined) return
     const { memoryBytes = Math.floor(process.availableMemory() * MEMORY_SHARE), models } = contribution
@@ -310,15 +317,17 @@ export class Node implements Startable {
     const peers = await Promise.all(
       host.peers.map(async (peer) => {
         const rttMs = await host.ping(peer, AbortSignal.timeout(STATUS_PING_MS)).catch(() => undefined)
-        return { peer, addresses: host.addressesOf(peer), ...(rttMs === undefined ? {} : { rttMs }) }
+        const addresses = host.addressesOf(peer).slice(0, MAX_ADDRESSES)
+        return { peer, addresses, ...(rttMs === undefined ? {} : { rttMs }) }
       })
     )
     const { kind } = this.#joined
+    const now = performance.now()
     return {
       ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers },
-      uptimeSeconds: Math.round((performance.now() - this.#startedAt) / 1000),
+      uptimeSeconds: Math.round((now - (this.#startedAt ?? now)) / 1000),
       swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
-      join: this.#part.steps,
+      join: this.#participant?.steps ?? [],
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
         model,
         name,
@@ -326,8 +335,8 @@ export class Node implements Startable {
         end,
         blockCount
       })),
-      placement: this.#contributor?.status ?? '',
-      models: this.#part.models,
+      placement: this.#startedAt === undefined ? 'starting' : (this.#contributor?.status ?? ''),
+      models: (this.#participant?.models ?? []).slice(0, MAX_MODELS),
       sessions: this.#server.sessions
     }
   }
@@ -370,9 +379,11 @@ export class Node implements Startable {
   }
 
   async stop(): Promise<void> {
+    this.#life.abort()
+    await this.#started?.catch(() => {}) // whoever started it knows
     await this.#contributor?.stop()
     await this.#participant?.stop()
-    await this.#neighbours?.withdraw(this.host.peerId)
+    await this.#neighbours?.withdraw(this.host.peerId).catch(() => {}) // who finds it sees that nobody answers
     await this.#server.stop()
     await this.host.stop()
     await this.#hosting?.stop()
