@@ -7,14 +7,14 @@ import { LlamaEngine } from '../engine/index.ts'
 import { dataFolder, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
 import { DEMO_MODEL } from './options.ts'
-import { askStatus, modelInWords, swarmInWords } from './status.ts'
+import { askStatus, count, modelInWords, plain, stepInWords, swarmInWords } from './status.ts'
 
 interface DoctorOptions {
   readonly dataDir: string
   readonly json?: boolean
 }
 
-interface Finding {
+export interface Finding {
   /** `bad` is what Shoal can't work with. */
   readonly state: 'good' | 'note' | 'bad'
   readonly what: string
@@ -38,7 +38,7 @@ async function doctor({ dataDir, json }: DoctorOptions): Promise<void> {
   const signal = untilInterrupted()
   const findings = [
     ...(await aboutMachine(dataDir)),
-    ...(await aboutEngine()),
+    ...(await aboutEngine(signal)),
     ...(await aboutNode(dataDir, signal))
   ]
   if (json) console.log(JSON.stringify(findings))
@@ -48,7 +48,7 @@ async function doctor({ dataDir, json }: DoctorOptions): Promise<void> {
 
 function inWords({ state, what, advice }: Finding): string {
   const mark = { good: 'ok  ', note: 'note', bad: 'BAD ' }[state]
-  return `${mark} ${what}${advice === undefined ? '' : `\n     -> ${advice}`}`
+  return `${mark} ${plain(what)}${advice === undefined ? '' : `\n     -> ${plain(advice)}`}`
 }
 
 async function aboutMachine(dataDir: string): Promise<Finding[]> {
@@ -80,13 +80,13 @@ async function aboutMachine(dataDir: string): Promise<Finding[]> {
 }
 
 /** Loads a vocabulary: the libraries are there, and this machine can run them. */
-async function aboutEngine(): Promise<Finding[]> {
+async function aboutEngine(signal: AbortSignal): Promise<Finding[]> {
   const engine = new LlamaEngine({
     ...{ files: [DEMO_MODEL], vocabularyOnly: true, gpuLayers: 0 },
     ...{ context: 0, sequences: 0, threads: 1 }
   })
   try {
-    await engine.start()
+    await engine.start({ signal })
     const { devices } = engine.description
     const names = devices.filter(({ kind }) => kind !== 'cpu').map(({ description }) => description)
     return [
@@ -96,6 +96,7 @@ async function aboutEngine(): Promise<Finding[]> {
       }
     ]
   } catch (error) {
+    signal.throwIfAborted()
     const advice = 'Install again with "npm ci"; say so in an issue if that does not help.'
     return [{ state: 'bad', what: `llama.cpp does not work: ${(error as Error).message}`, advice }]
   } finally {
@@ -113,17 +114,20 @@ async function aboutNode(dataDir: string, signal: AbortSignal): Promise<Finding[
   }
 }
 
-function aboutSwarm(status: NodeStatus): Finding[] {
+export function aboutSwarm(status: NodeStatus): Finding[] {
   const { peers, join, models, placement } = status
   const steps = join.filter(({ state }) => state !== 'off')
   return [
     { state: 'good', what: `a node runs, ${swarmInWords(status)}` },
-    ...steps.map(({ name, state, detail, advice }) => ({
-      ...{ state: state === 'failed' ? ('note' as const) : ('good' as const), advice },
-      what: `${name}: ${state === 'waiting' ? 'waiting ' : ''}${detail}`
-    })),
+    ...steps.map(
+      (step): Finding => ({
+        state: step.state === 'failed' ? 'note' : 'good',
+        what: stepInWords(step),
+        advice: step.advice
+      })
+    ),
     peers.length > 0
-      ? { state: 'good', what: `${peers.length} peers` }
+      ? { state: 'good', what: count(peers.length, 'peer') }
       : { state: 'note', what: 'no peers', advice: lonely(status) },
     ...models.map(
       (model): Finding => ({

@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
@@ -63,9 +64,22 @@ export function runCommand(): Command {
 
 async function run(path: string, prompt: string | undefined, options: RunOptions): Promise<void> {
   const signal = untilInterrupted()
-  const question = prompt ?? (process.stdin.isTTY ? '' : await readAll(process.stdin))
+  try {
+    await ask(path, prompt ?? (await piped(signal)), options, signal)
+  } catch (error) {
+    if (!signal.aborted) throw error
+    process.exitCode = INTERRUPTED
+  }
+}
+
+/** What standard input has, if it is no terminal. */
+async function piped(signal: AbortSignal): Promise<string> {
+  return process.stdin.isTTY ? '' : await readAll(addAbortSignal(signal, process.stdin))
+}
+
+async function ask(path: string, question: string, options: RunOptions, signal: AbortSignal): Promise<void> {
   if (question.trim() === '') throw new UsageError('No prompt: give one as argument or on standard input.')
-  const model = await openModel(path)
+  const model = await openModel(path, signal)
   try {
     const chat = new ChatText(model)
     const node = await consumerNode(options)
@@ -92,9 +106,6 @@ async function run(path: string, prompt: string | undefined, options: RunOptions
       if (options.json) console.log(JSON.stringify(report))
       else if (options.verbose) printTable(report)
     })
-  } catch (error) {
-    if (!signal.aborted) throw error
-    process.exitCode = INTERRUPTED
   } finally {
     await model.close()
   }

@@ -1,7 +1,11 @@
 import { Command } from 'commander'
+import { ShoalError } from '../common/index.ts'
 import { askNode, dataFolder, type ModelStatus, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
 import { shortPeer } from './options.ts'
+
+/** A node pings its peers first, for a second at most. */
+const ANSWER_MS = 10_000
 
 interface StatusOptions {
   readonly dataDir: string
@@ -27,7 +31,7 @@ export function peersCommand(): Command {
 async function status({ dataDir, json }: StatusOptions): Promise<void> {
   const answer = await askStatus(dataDir, untilInterrupted())
   if (json) console.log(JSON.stringify(answer))
-  else console.log(inWords(answer).join('\n'))
+  else console.log(statusInWords(answer).join('\n'))
 }
 
 async function peers({ dataDir, json }: StatusOptions): Promise<void> {
@@ -40,12 +44,20 @@ async function peers({ dataDir, json }: StatusOptions): Promise<void> {
   if (peers.length === 0) console.error('No peers. "shoal doctor" says why, and what to do.')
 }
 
+/** Throws a ShoalError: NOT_RUNNING, SILENT, or REFUSED by a node of another version; or the signal's reason. */
 export async function askStatus(dataDir: string, signal: AbortSignal): Promise<NodeStatus> {
-  for await (const answer of askNode(dataDir, 'status', signal)) return answer
-  throw new Error('the node left without an answer')
+  const late = AbortSignal.timeout(ANSWER_MS)
+  try {
+    for await (const answer of askNode(dataDir, 'status', AbortSignal.any([signal, late]))) return answer
+  } catch (error) {
+    if (!late.aborted) throw error
+    const advice = 'It may be stuck: end its process (Ctrl-C), and start it again.'
+    throw new ShoalError('SILENT', `The node in ${dataDir} does not answer. ${advice}`)
+  }
+  throw new ShoalError('SILENT', `The node in ${dataDir} has just left.`)
 }
 
-function inWords(status: NodeStatus): string[] {
+export function statusInWords(status: NodeStatus): string[] {
   const { peer, version, uptimeSeconds, peers, sessions, hosting, placement, models, join } = status
   const spans = hosting.map(
     ({ start, end, blockCount, name }) => `hosts blocks ${start}-${end} of ${blockCount}, ${name}`
@@ -55,11 +67,32 @@ function inWords(status: NodeStatus): string[] {
     `node ${shortPeer(peer)}, version ${version}, up for ${duration(uptimeSeconds)}`,
     swarmInWords(status),
     ...(spans.length === 0 ? ['hosts nothing'] : spans),
-    ...(placement === '' ? [] : [placement]),
+    ...(placement === '' ? [] : [`now: ${placement}`]),
     `${count(peers.length, 'peer')}, ${count(sessions, 'session')}`,
     ...models.map(modelInWords),
-    ...asked.map(({ name, state, detail }) => `${name}: ${state === 'waiting' ? 'waiting ' : ''}${detail}`)
-  ]
+    ...asked.flatMap((step) => [
+      stepInWords(step),
+      ...(step.advice === undefined ? [] : [`  -> ${step.advice}`])
+    ])
+  ].map(plain)
+}
+
+/** Where others were looked for, as a person would say it. */
+const SOURCES: Readonly<Record<string, string>> = {
+  given: 'given addresses',
+  remembered: 'peers from last time',
+  neighbours: 'this machine',
+  mdns: 'local network',
+  kademlia: 'Kademlia'
+}
+
+export function stepInWords({ name, state, detail }: NodeStatus['join'][number]): string {
+  return `${SOURCES[name] ?? name}: ${state === 'waiting' ? 'waiting ' : ''}${detail}`
+}
+
+/** Names come from strangers: control characters would do things to a terminal. */
+export function plain(text: string): string {
+  return text.replace(/\p{C}/gu, '?')
 }
 
 export function swarmInWords({ swarm: { kind, name } }: NodeStatus): string {
@@ -69,15 +102,17 @@ export function swarmInWords({ swarm: { kind, name } }: NodeStatus): string {
 }
 
 export function modelInWords({ name, covered, missing, nodes, blockCount, demand }: ModelStatus): string {
-  const asked = demand > 0 ? `, asked ${demand} times per minute` : ''
+  const asked = demand > 0 ? `, asked for ${count(round(demand), 'time')} per minute` : ''
   if (covered) return `${name}: covered, ${blockCount} blocks on ${count(nodes, 'node')}${asked}`
   const spans = missing.map(([start, end]) => `${start}-${end}`).join(', ')
-  if (spans === '')
-    return `${name}: every block is hosted, but with settings that do not fit together${asked}`
-  return `${name}: waiting for blocks ${spans} of ${blockCount}: nobody hosts them${asked}`
+  return `${name}: waiting for blocks ${spans} of ${blockCount}: nobody hosts them yet${asked}`
 }
 
-function count(number: number, one: string): string {
+function round(value: number): number {
+  return value < 10 ? Math.round(value * 10) / 10 : Math.round(value)
+}
+
+export function count(number: number, one: string): string {
   return `${number} ${number === 1 ? one : `${one}s`}`
 }
 
