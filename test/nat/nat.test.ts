@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Oracle } from '../chaos/oracle.ts'
 import { DEMO } from '../swarm.ts'
-import { NatNetwork, PUBLIC_ADDRESS, type Router, whyNoNamespaces } from './network.ts'
+import { NatNetwork, obstacleHere, PUBLIC_ADDRESS, type Router } from './network.ts'
 import type { Met, PeerInit, Requests, Told, Up } from './peer.ts'
 
 const PEER = fileURLToPath(new URL('peer.ts', import.meta.url))
@@ -20,7 +20,7 @@ const ATTEMPTS_MS = 12_000
 /** For others to dial an address back, and say so. */
 const PATIENCE = { timeout: 20_000, interval: 100 }
 
-const obstacle = whyNoNamespaces()
+const obstacle = await obstacleHere()
 if (obstacle !== undefined) console.warn(`No NAT tests here: ${obstacle}`)
 
 let oracle: Oracle
@@ -90,11 +90,10 @@ async function scene(
   return { relay, near, far, asker, nodes }
 }
 
-/** An answer of both, which must be the whole model's, with all hops as they were in the beginning. */
+/** An answer of both, which must be the whole model's. */
 async function answer({ asker }: Scene, maxTokens: number): Promise<Told> {
   const told = await asker.ask('ask', { prompt: [...prompt], maxTokens })
   expect(told.tokens).toEqual(await oracle.answer(prompt, maxTokens))
-  expect(told.events).toEqual([])
   return told
 }
 
@@ -109,11 +108,12 @@ async function ways({ asker, near, nodes }: Scene): Promise<Met['way'][]> {
   return [home, ...met].map(({ way }) => way)
 }
 
-function report(what: string, told: Told): void {
-  const sorted = told.tokenMs.toSorted((a, b) => a - b)
-  const [first, median = Number.NaN, most] = [told.firstTokenMs, sorted[sorted.length >> 1], sorted.at(-1)]
+function report(what: string, { firstTokenMs: first, tokenMs, events }: Told): void {
+  const sorted = tokenMs.toSorted((a, b) => a - b)
+  const [median = Number.NaN, most = Number.NaN] = [sorted[sorted.length >> 1], sorted.at(-1)]
+  const told = events.length === 0 ? '' : `; ${events.join(', ')}`
   console.log(
-    `${what}: first token ${first.toFixed()} ms, then ${median.toFixed(1)} ms, at most ${most?.toFixed()} ms`
+    `${what}: first token ${first.toFixed()} ms, then ${median.toFixed(1)} ms, at most ${most.toFixed()} ms${told}`
   )
 }
 

@@ -21,19 +21,13 @@ const PUBLIC_IP = '11.0.0.1'
 /** Where `shoal up` listens there. */
 export const PUBLIC_ADDRESS = `/ip4/${PUBLIC_IP}/tcp/8643`
 
-/** Why namespaces can't be made here, or undefined when they can. */
-export function whyNoNamespaces(): string | undefined {
-  if (process.platform !== 'linux') return 'network namespaces are Linux only'
-  const probe = `${PREFIX}${process.pid}-probe`
+/** Why there can be no such network here, or undefined when there can. */
+export async function obstacleHere(): Promise<string | undefined> {
   try {
-    ip('netns', 'add', probe)
-    try {
-      inside(probe, 'nft', 'list', 'ruleset')
-    } finally {
-      ip('netns', 'del', probe)
-    }
+    await new NatNetwork(['symmetric']).remove()
+    return undefined
   } catch (error) {
-    return `${(error as Error).message.trim()} (it takes root, iproute2 and nftables)`
+    return `${(error as Error).message.trim()} (it takes Linux, root, iproute2 and nftables)`
   }
 }
 
