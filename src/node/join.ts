@@ -312,7 +312,7 @@ export class Joiner implements Startable {
       this.#pauseMs = LOOK_MS
       this.#lookAgainAt = 0
     }
-    if (clock.now() < this.#lookAgainAt) return
+    if (this.#looking !== undefined || clock.now() < this.#lookAgainAt) return
     this.#pauseMs = Math.min(2 * this.#pauseMs, LONGEST_PAUSE_MS)
     this.#lookAgainAt = clock.now() + this.#pauseMs
     void (isAlone ? this.#lookEverywhere() : this.#seek())
