@@ -212,7 +212,8 @@ export class Participant implements Startable {
     try {
       for (;;) {
         signal.throwIfAborted()
-        const change = this.#change(hasLookedEverywhere ? deadline - clock.now() : LOOK_AGAIN_MS, signal)
+        const leftMs = deadline - clock.now()
+        const change = this.#change(leftMs > 0 ? Math.min(leftMs, LOOK_AGAIN_MS) : LOOK_AGAIN_MS, signal)
         try {
           return await this.#router.route(request)
         } catch (error) {
@@ -255,7 +256,7 @@ export class Participant implements Startable {
     const { promise, resolve } = Promise.withResolvers<void>()
     const changed = (): void => resolve()
     const stopListening = this.swarm.directory.onChange(changed)
-    const cancel = this.#components.clock.after(Math.min(ms, LOOK_AGAIN_MS), changed)
+    const cancel = this.#components.clock.after(ms, changed)
     signal.addEventListener('abort', changed)
     const forget = (): void => {
       stopListening()
