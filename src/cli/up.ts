@@ -74,7 +74,7 @@ async function up(options: UpOptions): Promise<void> {
   const { peer, listen, dataDir, json } = options
   const models = options.model ?? [DEMO_MODEL]
   if (options.blocks !== undefined && options.model?.length !== 1) {
-    throw new UsageError('--blocks needs --model, once.')
+    throw new UsageError('--blocks are those of one model: name its file with --model, once.')
   }
   if (options.blocks !== undefined && options.memory !== undefined) {
     throw new UsageError(

@@ -49,12 +49,12 @@ test('the same model twice is one', async () => {
 test('what is no model, is not there, or is not certified is refused', async () => {
   const text = join(folder, 'text.gguf')
   await writeFile(text, 'no model')
-  await expect(openShelf([text], SETTINGS)).rejects.toMatchObject({ name: 'GgufError' })
+  await expect(openShelf([text], SETTINGS)).rejects.toThrow(/text\.gguf: .*no GGUF file/)
   await expect(openShelf([join(folder, 'none.gguf')], SETTINGS)).rejects.toMatchObject({ code: 'ENOENT' })
   const { metadata, tensors } = tinyModel('llama')
   const changed = new Map(metadata).set('general.architecture', { type: 'string', value: 'mamba' })
   const strange = await writeModelFile(folder, 'strange', planGguf({ metadata: changed, tensors }))
-  await expect(openShelf([DEMO, strange], SETTINGS)).rejects.toThrow(/mamba/)
+  await expect(openShelf([DEMO, strange], SETTINGS)).rejects.toThrow(/strange\.gguf: .*mamba/)
 })
 
 test('what is said of a span that is being loaded', async () => {

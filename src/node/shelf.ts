@@ -1,5 +1,6 @@
 /** The models whose files are on this machine, and what blocks of them take. */
 
+import { ShoalError } from '../common/index.ts'
 import { checkSpans, memoryOf, openModel } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import type { HostableModel } from '../swarm/index.ts'
@@ -14,7 +15,7 @@ export interface ShelvedModel {
 
 export type Shelf = ReadonlyMap<string, ShelvedModel>
 
-/** Reads headers only. Throws a GgufError for what is no model, or one that can't be hosted in parts. */
+/** Reads headers only. Throws a ShoalError that names the file which is no model, or can't be hosted in parts. */
 export async function openShelf(
   paths: readonly string[],
   settings: EngineSettings,
@@ -22,7 +23,7 @@ export async function openShelf(
 ): Promise<Shelf> {
   const shelf = new Map<string, ShelvedModel>()
   for (const path of paths) {
-    const model = await openModel(path, signal)
+    const model = await openModel(path, signal).catch((error: unknown) => refuse(path, error))
     try {
       checkSpans(model)
       const { id, architecture, blockCount, width } = model
@@ -32,11 +33,19 @@ export async function openShelf(
         ...{ positions: settings.context, computeBytes: 0 }
       }
       shelf.set(id, { path, width, hostable })
+    } catch (error) {
+      refuse(path, error)
     } finally {
       await model.close()
     }
   }
   return shelf
+}
+
+/** There may be several. */
+function refuse(path: string, error: unknown): never {
+  if (!(error instanceof ShoalError)) throw error
+  throw new ShoalError(error.code, `${path}: ${error.message}`, { cause: error })
 }
 
 /** What is said of a span while it is being loaded: its engine would give the same. */
