@@ -154,7 +154,7 @@ describe.skipIf(obstacle !== undefined)('nodes in two homes', { timeout: 180_000
     ['cone', 'tcp-only']
   ] as const)('behind %s and %s are served by the relay', async (...routers) => {
     const here = await scene(routers)
-    await answer(here, SHORT)
+    report(`${routers}: while a direct connection is tried`, await answer(here, SHORT))
     expect(await ways(here)).toEqual(['direct', 'relay', 'relay'])
     report(`${routers}: through the relay`, await answer(here, SHORT))
   })
