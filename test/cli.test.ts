@@ -310,7 +310,7 @@ describe('what goes wrong is said, without a stack', () => {
     ['a number out of range', ['demo', '--nodes', '0'], 2, /integer from 1 to 64/],
     ['no number', ['run', DEMO, 'x', '--temperature', 'hot'], 2, /number from 0 to 100/],
     ['blocks that are no range', ['up', '--model', DEMO, '--blocks', '5-3'], 2, /START-END/],
-    ['blocks without a model', ['up', '--blocks', '0-3'], 2, /^error: --blocks needs --model/],
+    ['blocks without a model', ['up', '--blocks', '0-3'], 2, /^error: --blocks are those of one model/],
     ['blocks that there are not', ['up', '--model', DEMO, '--blocks', '6-9'], 1, /\[6, 9\).*\[0, 8\)/],
     ['a cut that there is not', ['certify', DEMO, '--cut', '8'], 2, /^error: --cut 8: .* from 1 to 7/],
     ['an address that is none', ['run', DEMO, 'x', '--peer', 'somewhere'], 2, /multiaddr/],
