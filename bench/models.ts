@@ -30,7 +30,7 @@ interface Shape {
   readonly ropeFactors: boolean
 }
 
-const SHAPES = {
+const REAL = {
   /** TinyLlama 1.1B */
   '1b': {
     label: '1.1B',
@@ -58,22 +58,16 @@ const SHAPES = {
     tied: true,
     ropeBase: 500_000,
     ropeFactors: true
-  },
-  /** Twelve of its blocks with a small head: few enough that every split can be tried. */
-  short: {
-    label: '3B, twelve blocks',
-    blocks: 12,
-    width: 3072,
-    heads: 24,
-    kvHeads: 8,
-    headSize: 128,
-    feedForward: 8192,
-    vocabulary: 4_096,
-    tied: true,
-    ropeBase: 500_000,
-    ropeFactors: true
   }
 } as const satisfies Record<string, Shape>
+
+/** Few blocks and a small head: every split of them can be tried. */
+const short = (shape: Shape): Shape => ({
+  ...{ ...shape, blocks: 12, vocabulary: 4_096 },
+  label: `${shape.label}, twelve blocks`
+})
+
+const SHAPES = { ...REAL, '1b-12': short(REAL['1b']), '3b-12': short(REAL['3b']) }
 
 export type ShapeName = keyof typeof SHAPES
 export type ShapeType = 'Q4_0' | 'Q8_0' | 'F16'

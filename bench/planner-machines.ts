@@ -42,8 +42,10 @@ export async function startMachines(init: {
   readonly mostBlocks: number
   /** By name, how many times longer a machine takes than the engine does. */
   readonly slowness: Readonly<Record<string, number>>
+  /** Milliseconds per block that the others take, at least: for measuring while other work disturbs the engines. */
+  readonly paceMs: number
 }): Promise<Machines> {
-  const { path, slowness, mostBlocks } = init
+  const { path, slowness, mostBlocks, paceMs } = init
   const model = await openModel(path)
   const { blockCount } = model
   const engines: { range: Range; engine: Engine }[] = []
@@ -58,7 +60,7 @@ export async function startMachines(init: {
       engines.push({ range, engine })
     }
     for (const [name, times] of Object.entries(slowness))
-      machines.push(await startMachine(name, times, model, engines))
+      machines.push(await startMachine({ name, times, paceMs }, model, engines))
   } catch (error) {
     await stop()
     throw error
@@ -108,8 +110,7 @@ async function load(
 }
 
 async function startMachine(
-  name: string,
-  times: number,
+  { name, times, paceMs }: { readonly name: string; readonly times: number; readonly paceMs: number },
   { id: model, architecture, blockCount, name: label }: ModelFile,
   engines: readonly { range: Range; engine: Engine }[]
 ): Promise<BenchMachine> {
@@ -118,7 +119,7 @@ async function startMachine(
   const stages: Stage[] = []
   for (const { range, engine } of engines) {
     const init = { ...{ model, name: label, architecture, blockCount, profile: PROFILE }, ...range }
-    const stage = new Stage({ engine: slowed(engine, times) }, init)
+    const stage = new Stage({ engine: slowed(engine, times, paceMs) }, init)
     await stage.start()
     server.add(stage)
     stages.push(stage)
@@ -132,14 +133,16 @@ async function startMachine(
   return { name, host, stages }
 }
 
-/** Takes `times` as long for each batch as the engine did: the rest is slept. */
-function slowed(engine: Engine, times: number): Engine {
+/** Takes `times` as long for each batch as the engine did, or as the pace of its blocks is: the rest is slept. */
+function slowed(engine: Engine, times: number, paceMs: number): Engine {
   const run: Engine['run'] = async (groups) => {
     const started = performance.now()
     const result = await engine.run(groups)
-    const ms = performance.now() - started
-    if (times > 1) await new Promise((resolve) => setTimeout(resolve, (times - 1) * ms))
-    return { ...result, computeMs: result.computeMs * times }
+    const tookMs = performance.now() - started
+    const blocks = (groups[0]?.leaveAfter ?? engine.description.blocks - 1) + 1
+    const sleepMs = times * Math.max(tookMs, paceMs * blocks) - tookMs
+    if (sleepMs > 0) await new Promise((resolve) => setTimeout(resolve, sleepMs))
+    return { ...result, computeMs: result.computeMs + Math.max(0, sleepMs) }
   }
   return new Proxy(engine, {
     get(target, key) {

@@ -1,7 +1,8 @@
 /**
  * R15: the planner's split against the equal one where one of three stages runs at a quarter of the speed, and against
  * the best split that trying them all finds. Real engines and real hops; speeds are measured as a node does it, links by
- * pings. Twice: with memory that makes the slow machine take part, and with enough without it.
+ * pings. With `--pace` all machines take at least so long for a block, so that a busy machine disturbs less.
+ * Twice: with memory that makes the slow machine take part, and with enough without it.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -11,7 +12,7 @@ import { Node } from '../src/node/index.ts'
 import { defaultSampler, openSession } from '../src/session/index.ts'
 import { type Machine, type PlanInput, plan, predict } from '../src/swarm/index.ts'
 import { type Bench, type Figure, median, rounded } from './bench.ts'
-import { writeShape } from './models.ts'
+import { type ShapeName, writeShape } from './models.ts'
 import { type Machines, startMachines } from './planner-machines.ts'
 
 const SLOW = 'slow'
@@ -37,30 +38,34 @@ type Split = readonly Stage[]
 export const bench: Bench = {
   name: 'planner',
   description:
-    "the planner's split against the equal one and all others: R15 (--tokens N --rounds N --threads N)",
+    "the planner's split against the equal one and all others: R15 " +
+    '(--shape 3b-12|1b-12 --tokens N --rounds N --threads N --pace MS)',
   async run({ flags, log }) {
     const { values } = parseArgs({
       args: flags,
       options: {
+        shape: { type: 'string', default: '3b-12' },
         tokens: { type: 'string', default: '6' },
         rounds: { type: 'string', default: '7' },
-        threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) }
+        threads: { type: 'string', default: String(Math.max(1, availableParallelism() - 1)) },
+        pace: { type: 'string', default: '0' }
       }
     })
     const cache = join(tmpdir(), 'shoal-bench')
     await mkdir(cache, { recursive: true })
     log('writing the model (once)')
-    const path = await writeShape('short', 'Q4_0', cache)
+    const path = await writeShape(values.shape as ShapeName, 'Q4_0', cache)
     const folder = await mkdtemp(join(tmpdir(), 'shoal-planner-'))
     const consumer = new Node({ dataDir: folder, listen: [], peers: [], ephemeral: true })
     try {
       await consumer.start()
       log('loading every stage that a split may need')
-      const threads = Number(values.threads)
+      const [threads, paceMs] = [Number(values.threads), Number(values.pace)]
       const machines = await startMachines({
         path,
         folder,
         threads,
+        paceMs,
         mostBlocks: MOST_BLOCKS,
         slowness: SLOWNESS
       })
