@@ -41,18 +41,14 @@ class Direct implements Startable {
 
   readonly #onOpen = ({ detail: connection }: CustomEvent<Connection>): void => {
     const isRelayed = connection.remoteAddr.toString().includes('/p2p-circuit/p2p/')
-    // Whoever dialled begins.
-    if (isRelayed && connection.direction === 'outbound') void this.#replace(connection)
+    // Whoever dialled begins. What throws is the relayed connection, when its way to the relay is gone.
+    if (isRelayed && connection.direction === 'outbound') void this.#replace(connection).catch(() => {})
   }
 
   async #replace(relayed: Connection): Promise<void> {
     const address = multiaddr(relayed.remoteAddr.toString().replace('/p2p-circuit/', '/p2p-circuit/webrtc/'))
     let direct: Connection | undefined
-    for (
-      let attempt = 0;
-      attempt < ATTEMPTS && direct === undefined && relayed.status === 'open';
-      attempt++
-    ) {
+    for (let left = ATTEMPTS; left > 0 && direct === undefined && relayed.status === 'open'; left--) {
       direct = await this.#connect(address)
     }
     if (direct === undefined) return
