@@ -5,6 +5,7 @@ import type {
   ControlMessage,
   ControlStream,
   Need,
+  NextHop,
   Open,
   Pong,
   SamplerOptions,
@@ -75,6 +76,8 @@ export class Hop {
   /** The position of the first row whose draw we have not seen. */
   readonly #drawFrom: () => number
   #control: ControlStream | undefined
+  /** Where it was told last to send to, since it opened. */
+  #next: NextHop | undefined
   #isClosed = false
   #opened = Promise.withResolvers<void>()
   #broken = Promise.withResolvers<void>()
@@ -217,13 +220,22 @@ export class Hop {
       if (this.#isClosed || this.loss !== undefined) return control.abort(new Error('the session has ended'))
       this.#listen(control)
       control.send({ type: 'resume', session: this.id, drawFrom: this.#drawFrom() })
+      this.#sayAgain()
     } catch {
       this.lose({ code: 'LOST', message })
     }
   }
 
   send(message: ControlMessage): void {
+    if (message.type === 'rewire') this.#next = message.next ?? this.#next
     this.#control?.send(message)
+  }
+
+  /** What a connection that broke may have taken along. */
+  #sayAgain(): void {
+    const next = this.way.state === 'opening' ? this.#next : undefined
+    this.send({ type: 'rewire', ticketIn: this.ticketIn, drawFrom: this.#drawFrom(), ...(next && { next }) })
+    if (this.capacity < this.asked) this.send({ type: 'extend', reserve: this.asked })
   }
 
   /** Resolves when rows that are sent after that are drawn so, also where its connection breaks, or when it is gone. */

@@ -132,6 +132,40 @@ describe('a connection of the consumer', () => {
     await expectUndisturbed()
   })
 
+  test('that takes what was said over it along is told again', async () => {
+    consumer = await swarm.stranger()
+    const { host } = consumer
+    const { openControl, openData } = host
+    // The way to the first hop breaks, and the ticket for another one is lost with the connection.
+    let lost = 0
+    host.openControl = async (...args) => {
+      const control = await openControl.apply(host, args)
+      const { send } = control
+      control.send = (message) => {
+        if (lost > 0 || message.type !== 'rewire') return send.call(control, message)
+        lost += 1
+        control.abort(new Error('cut'))
+      }
+      return control
+    }
+    let isDenied = false
+    const senders: DataSender[] = []
+    host.openData = async (...args) => {
+      if (isDenied && lost === 0) throw new Error('no route to host')
+      const sender = await openData.apply(host, args)
+      senders.push(sender)
+      return sender
+    }
+    talk = await Talk.open(swarm, { consumer, chain: await detour(0), directory: undefined })
+    const answer = await talk.answer(prompt, TOKENS, async () => {
+      isDenied = true
+      for (const sender of senders) sender.abort(new Error('cut'))
+    })
+    expect(answer).toEqual(expected)
+    expect(lost).toBe(1)
+    await expectUndisturbed()
+  })
+
   test('that breaks again and again costs no more', async () => {
     consumer = await swarm.stranger()
     talk = await Talk.open(swarm, { consumer, chain: await detour(2), directory: undefined })
