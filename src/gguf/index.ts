@@ -34,6 +34,8 @@
 export { certifiedArchitectures, refusals } from './architectures.ts'
 export { GgufError, type GgufErrorCode, UnsupportedModelError } from './errors.ts'
 export { fingerprint } from './fingerprint.ts'
+export { HEAD_TENSORS } from './globals.ts'
+export { type Header, parseHeader } from './header.ts'
 export { memorySource } from './memory.ts'
 export {
   type GgufPlan,

@@ -145,6 +145,7 @@ describe('a connection of the consumer', () => {
         if (lost > 0 || message.type !== 'rewire') return send.call(control, message)
         lost += 1
         control.abort(new Error('cut'))
+        return true
       }
       return control
     }
