@@ -1,0 +1,94 @@
+/**
+ * A swarm of up to 10,000 nodes under a simulated clock and network, with the real directory, placement and routing:
+ * what it covers, how often nodes move, what they send, how long a way is looked for, and how each grows with the
+ * swarm. `npm run bench -- sim [--nodes 100,1000] [--minutes 30] [--settle 20] [--seed 1]`
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { type Bench, type Figure, rounded } from './bench.ts'
+import type { Outcome } from './sim/measures.ts'
+
+const RUN = fileURLToPath(new URL('./sim/run.ts', import.meta.url))
+/** Megabytes: 10,000 directories. */
+const HEAP = 16_384
+/** Gossip does not get dearer with the swarm, but for what it tells of more models. */
+const GROWTH_FROM = 1_000
+
+export const bench: Bench = {
+  name: 'sim',
+  description: 'the real swarm code under a simulated clock, 100 to 10,000 nodes (hours; --nodes 100,1000)',
+  async run({ flags, log }) {
+    const { values } = parseArgs({
+      args: flags,
+      options: {
+        nodes: { type: 'string', default: '100,300,1000,3000,10000' },
+        minutes: { type: 'string', default: '30' },
+        settle: { type: 'string', default: '20' },
+        seed: { type: 'string', default: '1' }
+      }
+    })
+    const outcomes = new Map<number, Outcome>()
+    for (const nodes of values.nodes.split(',').map(Number)) {
+      const outcome = await simulate([String(nodes), values.minutes, values.settle, values.seed], log)
+      outcomes.set(nodes, outcome)
+      log(JSON.stringify(outcome))
+    }
+    return figuresOf(outcomes)
+  }
+}
+
+/** In a process of its own, so that each has a heap of its own. */
+async function simulate(args: readonly string[], log: (message: string) => void): Promise<Outcome> {
+  const child = spawn(process.execPath, [`--max-old-space-size=${HEAP}`, '--expose-gc', RUN, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => log(text.trimEnd()))
+  const [code] = (await once(child, 'close')) as [number | null]
+  if (code !== 0) throw new Error(`the simulation of ${args[0]} nodes ended with ${code}`)
+  return JSON.parse(output) as Outcome
+}
+
+function figuresOf(outcomes: ReadonlyMap<number, Outcome>): Record<string, Figure> {
+  const figures: Record<string, Figure> = {}
+  for (const [nodes, outcome] of outcomes) {
+    const add = (name: string, value: number, unit: string, rest: Partial<Figure> = {}): void => {
+      figures[`${name}_${nodes}`] = { value: rounded(value), unit, ...rest }
+    }
+    const { memory, coveredByDemand, routeMs, routeCpuMs, messages, kilobytesIn, kilobytesOut } = outcome
+    add('coverage', coveredByDemand, 'of requests', {
+      ...(memory >= 1 ? { target: '>= 0.99' } : {}),
+      note: `${(100 * outcome.covered).toFixed(1)} % of models; memory for ${memory.toFixed(1)} copies of all`
+    })
+    add('served', outcome.atOnce + outcome.afterWaiting, 'of requests', {
+      note: `${outcome.requests} requests, ${(100 * outcome.atOnce).toFixed(1)} % at once`
+    })
+    add('moves', outcome.movesPerNodeHour, 'per node and hour', { target: '<= 1' })
+    add('messages', messages.mean, 'per node and second', {
+      note: `99th percentile ${messages.p99.toPrecision(3)}`
+    })
+    add('traffic', kilobytesIn.mean + kilobytesOut.mean, 'kB/s per node, both ways')
+    add('routing', routeMs.median, 'ms', {
+      note: `simulated network; 99th percentile ${routeMs.p99.toFixed(0)}`
+    })
+    add('routing_cpu', routeCpuMs.median, 'ms', {
+      note: `of one core; 99th percentile ${routeCpuMs.p99.toPrecision(3)}`
+    })
+    add('mended', outcome.mended, 'of sessions whose hop died', { note: `${outcome.losses} losses` })
+  }
+  const small = outcomes.get(GROWTH_FROM)
+  const sizes = [...outcomes.keys()].filter((nodes) => nodes > GROWTH_FROM)
+  const largest = outcomes.get(Math.max(...sizes))
+  if (small !== undefined && largest !== undefined) {
+    figures.growth = {
+      ...{ value: rounded(largest.messages.mean / small.messages.mean), unit: 'ratio', target: '<= 1.5' },
+      note: `messages per node, ${Math.max(...sizes)} nodes against ${GROWTH_FROM}`
+    }
+  }
+  return figures
+}
