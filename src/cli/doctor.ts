@@ -1,8 +1,8 @@
 /** What keeps this machine from taking part, in plain words, and what to do about it. */
-import { access, constants, mkdir, statfs } from 'node:fs/promises'
+import { access, constants, statfs } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
-import { ShoalError } from '../common/index.ts'
+import { makeFolder, ShoalError } from '../common/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { dataFolder, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
@@ -62,7 +62,7 @@ async function aboutMachine(dataDir: string): Promise<Finding[]> {
     }
   ]
   try {
-    await mkdir(dataDir, { recursive: true })
+    makeFolder(dataDir)
     await access(dataDir, constants.R_OK | constants.W_OK)
     const { bavail, bsize } = await statfs(dataDir)
     const isLittle = bavail * bsize < LITTLE_DISK_BYTES

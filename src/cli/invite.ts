@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { ShoalError } from '../common/index.ts'
 import { dataFolder, invite, type NodeStatus } from '../node/index.ts'
 import { ROLES, type Role, swarmName } from '../swarm/index.ts'
@@ -29,7 +29,11 @@ export function inviteCommand(): Command {
         '"shoal join". It is a secret: whoever has it can connect to the swarm.'
     )
     .option('--roles <list>', `what it may do, of ${ROLES.join(',')}`, roles, DEFAULT_ROLES)
-    .option('--expires <time>', 'how long it is good for, such as 30m, 12h or 7d', duration, 7 * UNITS.d)
+    .addOption(
+      new Option('--expires <time>', 'how long it is good for, such as 30m, 12h or 7d')
+        .argParser(duration)
+        .default(7 * UNITS.d, '7d')
+    )
     .option('--uses <count>', 'how many machines may come with it', integer(1, 10_000), 1)
     .option('--name <name>', 'of the swarm, when this makes it', name)
     .option(

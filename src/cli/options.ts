@@ -57,7 +57,7 @@ export function addresses(text: string, previous: readonly string[] = []): strin
   try {
     address = multiaddr(text)
   } catch {
-    throw new InvalidArgumentError('It must be a multiaddr, such as /ip4/127.0.0.1/tcp/4001.')
+    throw new InvalidArgumentError('It must be a multiaddr, such as /ip4/127.0.0.1/tcp/8643.')
   }
   return [...previous, address.toString()]
 }

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { FileSource } from '../common/index.ts'
+import { FileSource, ShoalError } from '../common/index.ts'
 import { fingerprint, type GgufModel, readGguf, splitPartNames } from '../gguf/index.ts'
 
 /** A model on disk, its headers read and checked. Close it when done. */
@@ -19,10 +19,9 @@ export interface ModelFile {
   close(): Promise<void>
 }
 
-/** Opens a GGUF file, or all parts of a multi-part one given its first. Throws a GgufError for anything else. */
+/** Opens a GGUF file, or all parts of a multi-part one given its first. Throws a GgufError for anything else, a ShoalError for what can't be read. */
 export async function openModel(path: string, signal?: AbortSignal): Promise<ModelFile> {
-  const files = await partsOf(path)
-  const sources = await FileSource.openAll(files)
+  const { files, sources } = await openParts(path)
   const close = async (): Promise<void> => {
     await Promise.all(sources.map((source) => source.close()))
   }
@@ -43,6 +42,17 @@ export async function openModel(path: string, signal?: AbortSignal): Promise<Mod
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+async function openParts(path: string): Promise<{ files: string[]; sources: FileSource[] }> {
+  try {
+    const files = await partsOf(path)
+    return { files, sources: await FileSource.openAll(files) }
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    const reason = code === 'ENOENT' ? 'there is no such file' : message
+    throw new ShoalError('MODEL_FILE', `Cannot read the model ${path}: ${reason}.`, { cause })
   }
 }
 

@@ -15,7 +15,16 @@ import { createNode, type Libp2pNode } from './libp2p.ts'
 import * as protocols from './protocols.ts'
 import type { RawStream } from './raw-stream.ts'
 import * as requests from './requests.ts'
-import type { ControlStream, DataSender, Handlers, Host, HostInit, HostLogger, Judge } from './types.ts'
+import type {
+  ControlStream,
+  DataSender,
+  Discovered,
+  Handlers,
+  Host,
+  HostInit,
+  HostLogger,
+  Judge
+} from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
 import type { Info, PeerAddress, SwarmAnswer, SwarmRequest } from './wire/types.ts'
@@ -58,7 +67,7 @@ class Libp2pHost implements Host {
   readonly #known = new KnownAddresses()
   readonly #connected = new Listeners<string>()
   readonly #disconnected = new Listeners<string>()
-  readonly #discovered = new Listeners<PeerAddress>()
+  readonly #discovered = new Listeners<Discovered>()
   /** Connected peers that have said who they are. */
   readonly #identified = new Set<string>()
   readonly #gossip: Gossip
@@ -133,12 +142,13 @@ class Libp2pHost implements Host {
       this.#identified.delete(detail.toString())
       this.#disconnected.tell(detail.toString())
     })
-    const discovered = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>) => {
+    const discovered = ({ detail: { id, multiaddrs } }: CustomEvent<PeerInfo>, isNear: boolean) => {
       if (multiaddrs.length === 0 || libp2p.getConnections(id).length > 0) return
-      this.#discovered.tell({ peer: id.toString(), addresses: multiaddrs.map(String) })
+      this.#discovered.tell({ peer: id.toString(), addresses: multiaddrs.map(String), isNear })
     }
-    libp2p.addEventListener('peer:discovery', discovered) // once for each
-    libp2p.services.mdns?.addEventListener('peer', discovered) // again and again: a neighbour may have moved
+    libp2p.addEventListener('peer:discovery', (event) => discovered(event, false)) // once for each
+    // Again and again: a neighbour may have moved.
+    libp2p.services.mdns?.addEventListener('peer', (event) => discovered(event, true))
   }
 
   async stop(): Promise<void> {
@@ -165,7 +175,7 @@ class Libp2pHost implements Host {
     return this.#disconnected.add(listener)
   }
 
-  onDiscovered(listener: (peer: PeerAddress) => void): () => void {
+  onDiscovered(listener: (peer: Discovered) => void): () => void {
     return this.#discovered.add(listener)
   }
 

@@ -4,7 +4,6 @@ import {
   closeSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   statSync,
@@ -15,6 +14,7 @@ import { dirname } from 'node:path'
 import { privateKeyFromProtobuf, privateKeyFromRaw, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
+import { makeFolder } from '../common/index.ts'
 import { NetError } from './errors.ts'
 import type { HostIdentity } from './types.ts'
 
@@ -24,11 +24,20 @@ const OTHERS = 0o077
 /** libp2p's protobuf of an Ed25519 key has 68 bytes; a larger file is something else. */
 const MAX_KEY_BYTES = 1_024
 
-/** Throws {@link NetError} IDENTITY when there is a key file that cannot be used. */
+/** Throws {@link NetError} IDENTITY when there is a key file that cannot be used, or none can be made. */
 export function loadIdentity(identity: HostIdentity): PrivateKey {
   if ('ephemeral' in identity) return generate()
   if ('privateKey' in identity) return parse(identity.privateKey, 'the private key given')
-  return read(identity.keyPath) ?? createFile(identity.keyPath)
+  const path = identity.keyPath
+  try {
+    return read(path) ?? createFile(path)
+  } catch (cause) {
+    if (cause instanceof NetError) throw cause
+    const advice = 'make its folder yours, or use another one'
+    throw new NetError('IDENTITY', `cannot create ${path}: ${(cause as Error).message} (${advice})`, {
+      cause
+    })
+  }
 }
 
 /** Whether the peer signed these bytes; false also for a peer id that holds no Ed25519 key. */
@@ -87,7 +96,7 @@ function read(path: string): PrivateKey | undefined {
 
 /** Written whole under another name first, so that a crash leaves no half key and two starts get one key. */
 function createFile(path: string): PrivateKey {
-  mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
+  makeFolder(dirname(path), DIRECTORY_MODE)
   const temporary = `${path}.${randomUUID()}`
   const key = generate()
   const file = openSync(temporary, 'wx', FILE_MODE)
@@ -103,7 +112,7 @@ function createFile(path: string): PrivateKey {
   } catch (cause) {
     const other = (cause as NodeJS.ErrnoException).code === 'EEXIST' ? read(path) : undefined
     if (other !== undefined) return other
-    throw new NetError('IDENTITY', `cannot create ${path}: ${(cause as Error).message}`, { cause })
+    throw cause
   } finally {
     unlinkSync(temporary)
   }

@@ -23,6 +23,7 @@ export type {
   ControlStream,
   DataReceiver,
   DataSender,
+  Discovered,
   Handlers,
   Host,
   HostIdentity,

@@ -60,7 +60,7 @@ function listensNowhere(): Reachability {
   return {
     status: 'local',
     why: 'This node listens on this machine only, and on no relay: nobody else can dial it.',
-    advice: 'Start it with "shoal up --listen /ip4/0.0.0.0/tcp/4001".'
+    advice: 'Start it with "shoal up --listen /ip4/0.0.0.0/tcp/8643".'
   }
 }
 
@@ -91,7 +91,7 @@ function withoutRelay(inner: Multiaddr, peers: NetworkFacts['peers']): Reachabil
 
 function openRouter(inner: Multiaddr | undefined): string {
   const port = inner === undefined ? undefined : tryGetNetConfig(inner)?.port
-  return `turn on UPnP in the router, or forward TCP port ${port ?? 4001} to this machine`
+  return `turn on UPnP in the router, or forward TCP port ${port ?? 8643} to this machine`
 }
 
 /** The IP addresses of this machine's interfaces. */

@@ -108,12 +108,17 @@ export interface SessionHost extends Startable {
   onDisconnect(listener: (peer: string) => void): () => void
 }
 
+/** A peer that was come across: on the local network, by mDNS, or anywhere, by Kademlia. */
+export interface Discovered extends PeerAddress {
+  readonly isNear: boolean
+}
+
 /** What a swarm needs of a host. */
 export interface SwarmHost {
   /** Called when the first connection to a peer is there and identified. Returns how to stop listening. */
   onConnect(listener: (peer: string) => void): () => void
   /** Called for peers that mDNS or Kademlia came across, maybe again and again; there is no connection to them. */
-  onDiscovered(listener: (peer: PeerAddress) => void): () => void
+  onDiscovered(listener: (peer: Discovered) => void): () => void
 
   /** 64 bytes, Ed25519, by this node's key. */
   sign(bytes: Uint8Array): Promise<Uint8Array>

@@ -1,8 +1,7 @@
 /** How a private swarm is made, and how other machines, and processes, come to it. */
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Clock, ShoalError, systemClock } from '../common/index.ts'
+import { type Clock, makeFolder, ShoalError, systemClock } from '../common/index.ts'
 import { createHost, type Host, type HostInit, NetError } from '../net/index.ts'
 import {
   checkCertificate,
@@ -221,7 +220,7 @@ async function identity(
   folder: string,
   init: Pick<HostInit, 'preSharedKey' | 'dialGate' | 'nat'> = {}
 ): Promise<Host> {
-  await mkdir(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder, 0o700)
   return createHost({ identity: { keyPath: join(folder, 'identity.key') }, listen: [], ...init })
 }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { PeerAddress } from '../net/index.ts'
+import type { Discovered, PeerAddress } from '../net/index.ts'
 import { ManualClock, randomOf } from '../swarm/testing-clock.ts'
 import { Joiner, type JoinerComponents, type JoinerInit } from './join.ts'
 import { rememberedPeers, rememberPeers } from './remembered.ts'
@@ -21,7 +21,7 @@ let learned: { peer: string; models: readonly string[]; at: number }[]
 let dialled: number[]
 let providers: PeerAddress[]
 let unreachable: string[]
-let discover: (peer: PeerAddress) => void
+let discover: (peer: Discovered) => void
 
 beforeEach(async () => {
   clock = new ManualClock()
@@ -184,7 +184,7 @@ describe('sources', () => {
     expect(stepOf(joiner, 'mdns')).toMatch(/^failed: nobody else .* -> .*5353/)
     alive.add('a')
     for (let time = 0; time < 3; time++) {
-      discover(addressOf('a'))
+      discover({ ...addressOf('a'), isNear: true })
       await clock.advance(1)
     }
     expect(stepOf(joiner, 'mdns')).toBe('done: 1 node found on the local network')
@@ -238,7 +238,7 @@ describe('looking on', () => {
     for (let index = 0; index < 8; index++) peers.add(`n${index}`)
     await joinerOf({ mdns: true }).start()
     alive.add('a')
-    discover(addressOf('a'))
+    discover({ ...addressOf('a'), isNear: true })
     await clock.advance(1)
     expect(learned).toEqual([])
   })

@@ -3,7 +3,7 @@
  * wonder what it waits for. It goes on for as long as the node runs: whoever is alone keeps looking.
  */
 import type { Clock, Startable } from '../common/index.ts'
-import type { Host, PeerAddress } from '../net/index.ts'
+import type { Discovered, Host, PeerAddress } from '../net/index.ts'
 import { type Swarm, within } from '../swarm/index.ts'
 import type { Neighbours } from './neighbours.ts'
 import { rememberedPeers, rememberPeers } from './remembered.ts'
@@ -243,9 +243,9 @@ export class Joiner implements Startable {
     })
   }
 
-  async #found({ peer, addresses }: PeerAddress): Promise<void> {
+  async #found({ peer, addresses, isNear }: Discovered): Promise<void> {
     if (this.#components.host.peers.length >= ENOUGH_PEERS) return // anybody can name thousands
-    if (!(await this.#try(peer, addresses)) || !this.#init.mdns) return
+    if (!(await this.#try(peer, addresses)) || !isNear) return
     this.#discovered.add(peer)
     this.#say('mdns', outcome(true, `${count(this.#discovered.size, 'node')} found on the local network`))
   }

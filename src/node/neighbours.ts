@@ -3,9 +3,10 @@
  * try a swarm at home. Loopback has no multicast for mDNS, and a port that is always the same would find strangers.
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { makeFolder } from '../common/index.ts'
 import type { PeerAddress } from '../net/index.ts'
 
 /** Read at most; a machine has fewer. */
@@ -33,7 +34,7 @@ export class Neighbours {
   }
 
   async announce(peer: string, addresses: readonly string[]): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: ONLY_OWNER })
+    makeFolder(this.#folder, ONLY_OWNER)
     const path = this.#path(peer)
     const entry: z.infer<typeof schema> = {
       ...{ peer, addresses: addresses.slice(0, 16), swarm: this.#swarm, process: process.pid }

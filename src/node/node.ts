@@ -1,7 +1,7 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
-import { ShoalError, type Startable, systemClock, VERSION } from '../common/index.ts'
+import { makeFolder, ShoalError, type Startable, systemClock, VERSION } from '../common/index.ts'
 import {
   createHost,
   dialScope,
@@ -208,7 +208,7 @@ export class Node implements Startable {
   async #start(signal: AbortSignal): Promise<void> {
     const { hosting, dataDir, peers, listen = listenOn(this.#joined) } = this.#settings
     for (const address of peers) checkAddress(address)
-    await mkdir(dataDir, { recursive: true })
+    makeFolder(dataDir)
     if (this.#instance !== undefined) {
       await this.#instance.hold()
       await rm(this.#logFolder, { recursive: true, force: true }) // what a crash has left
@@ -395,7 +395,7 @@ function checkAddress(address: string): void {
   try {
     multiaddr(address)
   } catch (cause) {
-    const message = `${address} is no address of a node: it must be a multiaddr, such as /ip4/127.0.0.1/tcp/4001.`
+    const message = `${address} is no address of a node: it must be a multiaddr, such as /ip4/127.0.0.1/tcp/8643.`
     throw new ShoalError('ADDRESS', message, { cause })
   }
 }

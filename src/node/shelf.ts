@@ -44,7 +44,7 @@ export async function openShelf(
 
 /** There may be several. */
 function refuse(path: string, error: unknown): never {
-  if (!(error instanceof ShoalError)) throw error
+  if (!(error instanceof ShoalError) || error.code === 'MODEL_FILE') throw error
   throw new ShoalError(error.code, `${path}: ${error.message}`, { cause: error })
 }
 

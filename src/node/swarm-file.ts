@@ -1,8 +1,8 @@
 /** What this machine has joined, and whom it wants nothing to do with: `swarm.json` in the data folder. */
-import { mkdir, open, readFile, rename, stat } from 'node:fs/promises'
+import { open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
-import { ShoalError } from '../common/index.ts'
+import { makeFolder, ShoalError } from '../common/index.ts'
 import { swarmName } from '../swarm/index.ts'
 
 /** A private swarm's key is in it. */
@@ -69,7 +69,7 @@ export async function readSwarmFile(folder: string): Promise<SwarmFile> {
 
 /** The file is the old one or the new one, whenever the machine goes down. */
 export async function writeSwarmFile(folder: string, file: SwarmFile): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: DIRECTORY_MODE })
+  makeFolder(folder, DIRECTORY_MODE)
   const path = pathIn(folder)
   const partial = await open(`${path}.partial`, 'w', FILE_MODE)
   try {

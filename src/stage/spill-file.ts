@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { readSync } from 'node:fs'
-import { type FileHandle, mkdir, open, unlink } from 'node:fs/promises'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../common/index.ts'
 
 /**
  * A file without a name: it has a conversation's hidden states, which others must not read and which must not
@@ -18,7 +19,7 @@ export class SpillFile {
   }
 
   static async create(folder: string): Promise<SpillFile> {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    makeFolder(folder, 0o700)
     const path = join(folder, `${randomUUID()}.replay`)
     const handle = await open(path, 'wx+', 0o600)
     const isUnlinked = await unlink(path).then(
