@@ -1,6 +1,6 @@
 /**
  * Gossipsub as libp2p has it: a node's own messages go to all connected nodes that follow the topic (flood publishing),
- * others' to its mesh of 4 to 12 of them, if its judge accepts them. What is left out, as it only adds copies or saves
+ * others' to its mesh of 3 to 8 of them, if its judge accepts them. What is left out, as it only adds copies or saves
  * some: IHAVE and IWANT (nodes beyond the mesh), IDONTWANT, scores.
  */
 import type { Judge } from '../../src/net/index.ts'
@@ -8,8 +8,8 @@ import type { SimClock, Work } from './clock.ts'
 import type { SimHost } from './host.ts'
 import { BYTES_AROUND, type Kinds } from './traffic.ts'
 
-/** Gossipsub's D, D_low and D_high. */
-const DEGREE = { wanted: 6, least: 4, most: 12 }
+/** Gossipsub's D, D_low and D_high, as in net/gossip.ts. */
+const DEGREE = { wanted: 4, least: 3, most: 8 }
 const HEARTBEAT_MS = 1_000
 
 /** One node's part in one topic. */

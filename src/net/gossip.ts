@@ -70,6 +70,9 @@ class Validators extends Map<string, TopicValidatorFn> {
   }
 }
 
+/** Smaller than gossipsub's own: each neighbour more is a copy more of everything, and messages are all small. */
+const MESH = { D: 4, Dlo: 3, Dhi: 8, Dscore: 3, Dout: 1 }
+
 /** The service. */
 export function gossip(): (components: GossipSubComponents) => GossipSub {
   return (components) => {
@@ -80,6 +83,7 @@ export function gossip(): (components: GossipSubComponents) => GossipSub {
       ignoreDuplicatePublishError: true,
       allowPublishToZeroTopicPeers: true,
       floodPublish: true,
+      ...MESH,
       fallbackToFloodsub: false,
       runOnLimitedConnection: true, // a relayed connection may be all that a node has
       maxInboundDataLength: MAX_RPC_BYTES,

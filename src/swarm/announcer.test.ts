@@ -36,7 +36,7 @@ describe('an announcer', () => {
   test('says what is hosted once per period, with some jitter, and how long it holds', async () => {
     announcer.announce(hosting)
     announcer.start()
-    await clock.advance(1_000_000)
+    await clock.advance(2_400_000)
     expect(said[0]?.at).toBe(0)
     expect(said.length).toBeGreaterThan(17)
     expect(said.length).toBeLessThan(24)
@@ -46,20 +46,20 @@ describe('an announcer', () => {
         announced: { announcement }
       }
     ] = said as [(typeof said)[number]]
-    expect(announcement.ttlSeconds).toBe(120)
+    expect(announcement.ttlSeconds).toBe(288)
     // One may be lost.
     const pairs = said.slice(2).map(({ at }, index) => at - (said[index]?.at ?? 0))
-    expect(Math.max(...pairs)).toBeLessThan(120_000 - 3_000)
+    expect(Math.max(...pairs)).toBeLessThan(288_000 - 3_000)
   })
 
-  test('says it less often where many do, so that a topic has five per second', async () => {
-    nodes = 5_000
+  test('says it less often where many do, so that a topic has one per second', async () => {
+    nodes = 1_000
     announcer.announce(hosting)
     announcer.start()
     await clock.advance(100_000_000)
     const perSecond = (nodes * (said.length - 1)) / 100_000
-    expect(perSecond).toBeGreaterThan(4.5)
-    expect(perSecond).toBeLessThan(5.5)
+    expect(perSecond).toBeGreaterThan(0.9)
+    expect(perSecond).toBeLessThan(1.1)
     expect(said[0]?.announced.announcement.ttlSeconds).toBe(2_400)
   })
 

@@ -4,10 +4,13 @@ import type { Announcement, Coordinate, StageInfo, SwarmHost } from '../net/inde
 import { type Announced, contentOf, sealAnnouncement } from './announcement.ts'
 import { OWN } from './limits.ts'
 
-/** How often a node says that it is there while a topic is small. */
-const PERIOD_MS = 50_000
+/**
+ * How often a node says that it is there while a topic is small: changes and goodbyes are said at once, deaths are
+ * noticed by whoever uses it, so that this is for who dies unnoticed.
+ */
+const PERIOD_MS = 120_000
 /** All nodes of a topic together say so this often, as RTP's participants do (RFC 3550, 6.2). */
-const TOPIC_PER_SECOND = 5
+const TOPIC_PER_SECOND = 1
 /** A time to live may be 3,600 s. */
 const LONGEST_PERIOD_MS = 1_500_000
 /** Two periods, jitter included, and a tenth for the way: one may be lost. */

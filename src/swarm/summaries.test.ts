@@ -160,7 +160,7 @@ test.each([3, 30, 80])('%i nodes say of a model what one would', async (count) =
   const before = members.memory.published.get('/shoal/models/1') ?? 0
   await members.advance(600_000)
   const perMinute = ((members.memory.published.get('/shoal/models/1') ?? 0) - before) / 10
-  expect(perMinute).toBeGreaterThanOrEqual(1)
+  expect(perMinute).toBeGreaterThanOrEqual(0.8)
   expect(perMinute).toBeLessThanOrEqual(2.5)
   expect(stranger.swarm.summaries.of(MODEL)).toMatchObject({ nodes: count, blockCount: 8 })
 })

@@ -91,7 +91,7 @@ describe('a death', () => {
       const hosts = await members.host(30)
       const consumer = await members.join()
       consumer.swarm.follow(MODEL)
-      await members.advance(60_000)
+      await members.advance(150_000)
       const [dead] = hosts as [Member]
       expect(members.whoKnows(dead.peer)).toHaveLength(30)
       members.memory.kill(dead.node, what)
@@ -106,9 +106,9 @@ describe('a death', () => {
     await members.advance(200_000)
     const [dead] = hosts as [Member]
     members.memory.kill(dead.node)
-    await members.advance(60_000)
+    await members.advance(140_000)
     expect(members.whoKnows(dead.peer)).toHaveLength(29)
-    await members.advance(60_000)
+    await members.advance(150_000)
     expect(members.whoKnows(dead.peer)).toEqual([])
     for (const { peer } of hosts.slice(1)) expect(members.whoKnows(peer)).toHaveLength(28)
   })
