@@ -12,6 +12,8 @@ import type { Handlers, HostLogger } from './types.ts'
 
 const MAX_INFO_STREAMS = 8
 const MAX_SWARM_STREAMS = 16
+/** One for each model that both have or want, and some that ask for manifests. */
+const MAX_PIECE_STREAMS = 64
 
 interface Answer {
   answer(raw: RawStream, handlers: Handlers, unread: requests.Unread): void | Promise<void>
@@ -32,6 +34,11 @@ const ANSWERS: Readonly<Partial<Record<Protocol, Answer>>> = {
     answer: requests.answerSwarm,
     refuse: requests.refuseSwarm,
     maxStreams: MAX_SWARM_STREAMS
+  },
+  [protocols.PIECES_PROTOCOL]: {
+    answer: protocols.answerPieces,
+    refuse: protocols.refusePieces,
+    maxStreams: MAX_PIECE_STREAMS
   }
 }
 

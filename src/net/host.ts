@@ -12,6 +12,7 @@ import { loadIdentity } from './identity.ts'
 import { findProviders, provide } from './kademlia.ts'
 import { KnownAddresses } from './known-addresses.ts'
 import { createNode, type Libp2pNode } from './libp2p.ts'
+import { RawPieceStream } from './piece-stream.ts'
 import * as protocols from './protocols.ts'
 import type { RawStream } from './raw-stream.ts'
 import * as requests from './requests.ts'
@@ -23,7 +24,8 @@ import type {
   Host,
   HostInit,
   HostLogger,
-  Judge
+  Judge,
+  PieceStream
 } from './types.ts'
 import { WireError } from './wire/errors.ts'
 import { MAX_GOSSIP_BYTES } from './wire/limits.ts'
@@ -200,6 +202,10 @@ class Libp2pHost implements Host {
   ): Promise<DataSender> {
     const raw = await this.#open(protocols.DATA_PROTOCOL, peer, addresses, signal)
     return protocols.presentTicket(raw, ticket, signal)
+  }
+
+  async openPieces(peer: string, addresses: string[], signal?: AbortSignal): Promise<PieceStream> {
+    return new RawPieceStream(await this.#open(protocols.PIECES_PROTOCOL, peer, addresses, signal))
   }
 
   async ask(

@@ -33,11 +33,14 @@ export type {
   Listener,
   NatOptions,
   PeerLists,
+  PieceHost,
+  PieceStream,
   SessionHost,
   SwarmHost,
   Verdict
 } from './types.ts'
 export { WireError, type WireErrorCode } from './wire/errors.ts'
 export { encodedLength } from './wire/frame.ts'
+export { MAX_CHUNK_BYTES, MAX_CHUNKED_BYTES, MAX_PIECE_INDICES } from './wire/limits.ts'
 export { announcements, gossip, summaries, withdrawals } from './wire/messages.ts'
 export * from './wire/types.ts'

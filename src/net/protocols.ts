@@ -3,6 +3,7 @@ import type { Uint8ArrayList } from 'uint8arraylist'
 import { RawControlStream } from './control-stream.ts'
 import { RawDataReceiver, RawDataSender } from './data-stream.ts'
 import { NetError } from './errors.ts'
+import { RawPieceStream } from './piece-stream.ts'
 import type { RawStream } from './raw-stream.ts'
 import type { DataSender, Handlers } from './types.ts'
 import { WireError } from './wire/errors.ts'
@@ -12,6 +13,7 @@ import {
   MAX_FRAME_BYTES,
   MAX_INT32,
   MAX_MESSAGE_BYTES,
+  MAX_PIECE_MESSAGE_BYTES,
   MAX_ROWS,
   TICKET_BYTES
 } from './wire/limits.ts'
@@ -21,6 +23,7 @@ export const CONTROL_PROTOCOL = '/shoal/session/1'
 export const DATA_PROTOCOL = '/shoal/data/1'
 export const INFO_PROTOCOL = '/shoal/info/1'
 export const SWARM_PROTOCOL = '/shoal/swarm/1'
+export const PIECES_PROTOCOL = '/shoal/pieces/1'
 /** libp2p's own. */
 export const PING_PROTOCOL = '/ipfs/ping/1.0.0'
 
@@ -34,6 +37,8 @@ export const MAX_UNSENT_BYTES = {
   [DATA_PROTOCOL]: 2 * MAX_FRAME_BYTES,
   [INFO_PROTOCOL]: 2 * MAX_MESSAGE_BYTES,
   [SWARM_PROTOCOL]: 2 * MAX_DIRECTORY_BYTES,
+  // Chunks wait for the window; what else is said is answers to what the peer asks, who has to read them.
+  [PIECES_PROTOCOL]: 8 * MAX_PIECE_MESSAGE_BYTES,
   [PING_PROTOCOL]: MAX_REQUEST_BYTES
 }
 
@@ -107,6 +112,15 @@ function takeTicket(): (chunk: Uint8Array | Uint8ArrayList) => Uint8Array | unde
     throw new WireError('VERSION', `data stream of version ${version}: this node speaks ${DATA_VERSION}`)
   })
   return (chunk) => take(chunk)?.subarray(1)
+}
+
+export function answerPieces(raw: RawStream, handlers: Handlers): void {
+  if (handlers.pieces === undefined) throw new NetError('REFUSED', 'this node exchanges no pieces')
+  handlers.pieces(new RawPieceStream(raw))
+}
+
+export function refusePieces(raw: RawStream): void {
+  raw.abort(new NetError('REFUSED', `${raw.peer} asks too often`))
 }
 
 export function answerControl(raw: RawStream, handlers: Handlers): void {

@@ -6,6 +6,8 @@ import type {
   FrameLimits,
   Info,
   PeerAddress,
+  PieceChunk,
+  PieceMessage,
   SwarmAnswer,
   SwarmRequest
 } from './wire/types.ts'
@@ -68,6 +70,26 @@ export interface DataReceiver {
   readonly bytesReceived: number
 }
 
+/** Pieces of one model, in both directions. */
+export interface PieceStream {
+  readonly peer: string
+  /** Begin to receive. To be called once. */
+  start(listener: Listener<PieceMessage | PieceChunk>): void
+  /** False when the stream has ended (the listener hears why). Throws `WireError` for an invalid message. */
+  send(message: PieceMessage): boolean
+  /**
+   * Written before it returns, and not copied. Resolves when the stream can take more (back-pressure); rejects with
+   * `NetError` CLOSED when it has ended. At most MAX_CHUNK_BYTES.
+   */
+  sendChunk(chunk: PieceChunk): Promise<void>
+  close(): Promise<void>
+  abort(error: Error): void
+  readonly closed: Promise<Error | undefined>
+  /** Messages included. */
+  readonly bytesSent: number
+  readonly bytesReceived: number
+}
+
 /** What a provider answers with. Exceptions thrown by these reset the stream. */
 export interface Handlers {
   info(): Info
@@ -77,6 +99,8 @@ export interface Handlers {
   data(ticket: Uint8Array, stream: DataReceiver): Accepted | undefined | Promise<Accepted | undefined>
   /** A peer asks for the directory, for load, or for another of the swarm's matters. Absent: refused. */
   ask?(peer: string, request: SwarmRequest): SwarmAnswer | Promise<SwarmAnswer>
+  /** A peer opened a piece stream: call `start` on it, or abort it. Absent: refused. */
+  pieces?(stream: PieceStream): void
 }
 
 /**
@@ -147,7 +171,14 @@ export interface SwarmHost {
   addressesOf(peer: string): string[]
 }
 
-export interface Host extends SessionHost, SwarmHost {
+/** What exchanging pieces needs of a host. */
+export interface PieceHost {
+  readonly peerId: string
+  /** A new stream for pieces. Uses an open connection to the peer, else dials the addresses. */
+  openPieces(peer: string, addresses: string[], signal?: AbortSignal): Promise<PieceStream>
+}
+
+export interface Host extends SessionHost, SwarmHost, PieceHost {
   /** How new streams to a peer go: directly or through a relay. Undefined: it is not connected. */
   wayTo(peer: string): 'direct' | 'relay' | undefined
 }

@@ -8,6 +8,7 @@ import type {
   Gossip,
   Info,
   ModelSummary,
+  PieceMessage,
   Profile,
   SwarmAnswer,
   SwarmRequest,
@@ -248,6 +249,20 @@ export const swarmAnswer: fc.Arbitrary<SwarmAnswer> = fc.oneof(
     message: text(100)
   }),
   fc.record({ type: fc.constant('refused' as const), code: text(10, 1), message: text(100) })
+)
+
+const indices = fc.array(fc.nat(2 ** 20 - 1), { minLength: 1, maxLength: 20 })
+const pieces = fc.uint8Array({ maxLength: 40 })
+const kind = <T extends string>(...types: T[]) => fc.constantFrom(...types)
+
+export const pieceMessage: fc.Arbitrary<PieceMessage> = fc.oneof(
+  fc.record({ type: kind('open'), model: modelId, pieces }),
+  fc.record({ type: kind('opened'), pieces }),
+  fc.record({ type: kind('get'), model: modelId, document: kind('manifest', 'listing') }),
+  fc.record({ type: kind('document'), byteLength: fc.integer({ min: 1, max: 2 ** 24 }) }),
+  fc.record({ type: kind('refused'), code: text(10, 1), message: text(100) }),
+  fc.record({ type: kind('interested', 'uninterested', 'choke', 'unchoke') }),
+  fc.record({ type: kind('have', 'request', 'cancel', 'reject'), indices })
 )
 
 /** Frames of at most `maxRows` rows of `width` numbers. */

@@ -36,5 +36,15 @@ export const COORDINATE_DIMENSIONS = 8
 export const MAX_COORDINATE_MS = 60_000
 export const SIGNATURE_BYTES = 64
 export const MAX_CERTIFICATE_BYTES = 1_024
+/** A model's pieces: as many as its manifest may have. */
+export const MAX_PIECES = 2 ** 20
+/** One message of the piece exchange: a bit for each of the most pieces takes half of it. */
+export const MAX_PIECE_MESSAGE_BYTES = 256 * 1024
+/** Indices in one message. */
+export const MAX_PIECE_INDICES = 4_096
+/** Of a piece, at once: 6 ms at 100 Mbit/s, for which a session's frame may have to wait. */
+export const MAX_CHUNK_BYTES = 64 * 1024
+/** A piece, or a manifest. */
+export const MAX_CHUNKED_BYTES = 16 * 1024 * 1024
 export const MAX_EXTENSIONS = 16
 export const MAX_EXTENSION_BYTES = 1_024

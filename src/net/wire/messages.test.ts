@@ -16,7 +16,8 @@ const SWARM = [
   messages.summaries,
   messages.gossip,
   messages.swarmRequests,
-  messages.swarmAnswers
+  messages.swarmAnswers,
+  messages.pieceMessages
 ]
 
 const OPEN: Open = {
@@ -73,6 +74,7 @@ describe('round trips', () => {
     roundTrips(arbitraries.gossip, messages.gossip)
     roundTrips(arbitraries.swarmRequest, messages.swarmRequests)
     roundTrips(arbitraries.swarmAnswer, messages.swarmAnswers)
+    roundTrips(arbitraries.pieceMessage, messages.pieceMessages)
   })
 
   test('a decoded ticket does not keep the whole message in memory', () => {

@@ -2,7 +2,12 @@
 import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { z } from 'zod'
 import { WireError } from './errors.ts'
-import { MAX_DIRECTORY_BYTES, MAX_GOSSIP_BYTES, MAX_MESSAGE_BYTES } from './limits.ts'
+import {
+  MAX_DIRECTORY_BYTES,
+  MAX_GOSSIP_BYTES,
+  MAX_MESSAGE_BYTES,
+  MAX_PIECE_MESSAGE_BYTES
+} from './limits.ts'
 import {
   AnnouncementSchema,
   ControlMessageSchema,
@@ -10,6 +15,7 @@ import {
   InfoRequestSchema,
   InfoSchema,
   ModelSummarySchema,
+  PieceMessageSchema,
   SwarmAnswerSchema,
   SwarmRequestSchema,
   WithdrawalSchema
@@ -21,6 +27,7 @@ import type {
   Gossip,
   Info,
   ModelSummary,
+  PieceMessage,
   SwarmAnswer,
   SwarmRequest,
   Withdrawal
@@ -141,3 +148,8 @@ export const summaries = plain<ModelSummary>(ModelSummarySchema, schemas.modelSu
 export const gossip = oneOf<Gossip>(GossipSchema, schemas.gossip, MAX_GOSSIP_BYTES)
 export const swarmRequests = oneOf<SwarmRequest>(SwarmRequestSchema, schemas.swarmRequest, MAX_MESSAGE_BYTES)
 export const swarmAnswers = oneOf<SwarmAnswer>(SwarmAnswerSchema, schemas.swarmAnswer, MAX_DIRECTORY_BYTES)
+export const pieceMessages = oneOf<PieceMessage>(
+  PieceMessageSchema,
+  schemas.pieceMessage,
+  MAX_PIECE_MESSAGE_BYTES
+)

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIugCCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0SEgoFc3RhdGUYDSABKAlIAIgBARIeCgVzcGVlZBgOIAEoCzIPLnNob2FsLnYxLlNwZWVkEhUKCHNlc3Npb25zGA8gASgNSAGIAQESEwoGZGVtYW5kGBAgASgCSAKIAQFCCAoGX3N0YXRlQgsKCV9zZXNzaW9uc0IJCgdfZGVtYW5kIkIKBVNwZWVkEhsKE2RlY29kZV9taWNyb3NlY29uZHMYASABKA0SHAoUcHJlZmlsbF9taWNyb3NlY29uZHMYAiABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzIk8KCkNvb3JkaW5hdGUSDgoGdmVjdG9yGAEgAygCEg4KBmhlaWdodBgCIAEoAhISCgphZGp1c3RtZW50GAMgASgCEg0KBWVycm9yGAQgASgCIiwKBlNlYWxlZBIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLJAgoMQW5ub3VuY2VtZW50EgwKBHBlZXIYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEwoLdHRsX3NlY29uZHMYAyABKA0SDwoHdmVyc2lvbhgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSIwoGc3RhZ2VzGAYgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEg0KBXdhbnRzGAcgAygJEigKCmNvb3JkaW5hdGUYCCABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlEhMKC2NlcnRpZmljYXRlGAkgASgMEjoKCmV4dGVuc2lvbnMYCiADKAsyJi5zaG9hbC52MS5Bbm5vdW5jZW1lbnQuRXh0ZW5zaW9uc0VudHJ5GjEKD0V4dGVuc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBIkoKCldpdGhkcmF3YWwSDAoEcGVlchgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghvYnNlcnZlchgDIAEoCRIKCgJhdBgEIAEoBCKkAQoMTW9kZWxTdW1tYXJ5Eg0KBW1vZGVsGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhMKC2Jsb2NrX2NvdW50GAQgASgNEg8KB2hvbGRlcnMYBSABKAwSDQoFbm9kZXMYBiABKA0SDgoGZGVtYW5kGAcgASgCEhAKCG9ic2VydmVyGAggASgJEgoKAmF0GAkgASgEIooBCgZHb3NzaXASKAoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkSAASJgoKd2l0aGRyYXdhbBgCIAEoCzIQLnNob2FsLnYxLlNlYWxlZEgAEiMKB3N1bW1hcnkYAyABKAsyEC5zaG9hbC52MS5TZWFsZWRIAEIJCgdtZXNzYWdlIiIKEERpcmVjdG9yeVJlcXVlc3QSDgoGbW9kZWxzGAEgAygJIg4KDFByb2JlUmVxdWVzdCIcCgtMb2FkUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI6Cg1Bc3NpZ25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXN0YXJ0GAIgASgNEgsKA2VuZBgDIAEoDSIvCgxBZG1pdFJlcXVlc3QSHwoFZ3JhbnQYASABKAsyEC5zaG9hbC52MS5TZWFsZWQi7gEKDFN3YXJtUmVxdWVzdBIvCglkaXJlY3RvcnkYASABKAsyGi5zaG9hbC52MS5EaXJlY3RvcnlSZXF1ZXN0SAASJwoFcHJvYmUYAiABKAsyFi5zaG9hbC52MS5Qcm9iZVJlcXVlc3RIABIlCgRsb2FkGAMgASgLMhUuc2hvYWwudjEuTG9hZFJlcXVlc3RIABIpCgZhc3NpZ24YBCABKAsyFy5zaG9hbC52MS5Bc3NpZ25SZXF1ZXN0SAASJwoFYWRtaXQYBSABKAsyFi5zaG9hbC52MS5BZG1pdFJlcXVlc3RIAEIJCgdtZXNzYWdlIkkKEEFnZWRBbm5vdW5jZW1lbnQSIAoGc2VhbGVkGAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEhMKC2FnZV9zZWNvbmRzGAIgASgNImkKD0RpcmVjdG9yeUFuc3dlchIxCg1hbm5vdW5jZW1lbnRzGAEgAygLMhouc2hvYWwudjEuQWdlZEFubm91bmNlbWVudBIjCglzdW1tYXJpZXMYAiADKAsyEC5zaG9hbC52MS5TZWFsZWQiXwoLUHJvYmVBbnN3ZXISJgoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEigKCmNvb3JkaW5hdGUYAiABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlIpsBCglTdGFnZUxvYWQSDQoFbW9kZWwYASABKAkSDQoFc3RhcnQYAiABKA0SCwoDZW5kGAMgASgNEhUKDWZyZWVfc2Vzc2lvbnMYBCABKA0SFgoOZnJlZV9wb3NpdGlvbnMYBSABKA0SGQoRd2FpdF9taWNyb3NlY29uZHMYBiABKA0SGQoRc3RlcF9taWNyb3NlY29uZHMYByABKA0iWwoKTG9hZEFuc3dlchIjCgZzdGFnZXMYASADKAsyEy5zaG9hbC52MS5TdGFnZUxvYWQSKAoKY29vcmRpbmF0ZRgCIAEoCzIULnNob2FsLnYxLkNvb3JkaW5hdGUiMQoMQXNzaWduQW5zd2VyEhAKCGFjY2VwdGVkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkiMwoLQWRtaXRBbnN3ZXISEwoLY2VydGlmaWNhdGUYASABKAwSDwoHbWVzc2FnZRgCIAEoCSKOAgoLU3dhcm1BbnN3ZXISLgoJZGlyZWN0b3J5GAEgASgLMhkuc2hvYWwudjEuRGlyZWN0b3J5QW5zd2VySAASJgoFcHJvYmUYAiABKAsyFS5zaG9hbC52MS5Qcm9iZUFuc3dlckgAEiQKBGxvYWQYAyABKAsyFC5zaG9hbC52MS5Mb2FkQW5zd2VySAASKAoGYXNzaWduGAQgASgLMhYuc2hvYWwudjEuQXNzaWduQW5zd2VySAASJgoFYWRtaXQYBSABKAsyFS5zaG9hbC52MS5BZG1pdEFuc3dlckgAEiQKB3JlZnVzZWQYBiABKAsyES5zaG9hbC52MS5SZWZ1c2VkSABCCQoHbWVzc2FnZWIGcHJvdG8z");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIugCCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0SEgoFc3RhdGUYDSABKAlIAIgBARIeCgVzcGVlZBgOIAEoCzIPLnNob2FsLnYxLlNwZWVkEhUKCHNlc3Npb25zGA8gASgNSAGIAQESEwoGZGVtYW5kGBAgASgCSAKIAQFCCAoGX3N0YXRlQgsKCV9zZXNzaW9uc0IJCgdfZGVtYW5kIkIKBVNwZWVkEhsKE2RlY29kZV9taWNyb3NlY29uZHMYASABKA0SHAoUcHJlZmlsbF9taWNyb3NlY29uZHMYAiABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzIk8KCkNvb3JkaW5hdGUSDgoGdmVjdG9yGAEgAygCEg4KBmhlaWdodBgCIAEoAhISCgphZGp1c3RtZW50GAMgASgCEg0KBWVycm9yGAQgASgCIiwKBlNlYWxlZBIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLJAgoMQW5ub3VuY2VtZW50EgwKBHBlZXIYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEwoLdHRsX3NlY29uZHMYAyABKA0SDwoHdmVyc2lvbhgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSIwoGc3RhZ2VzGAYgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEg0KBXdhbnRzGAcgAygJEigKCmNvb3JkaW5hdGUYCCABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlEhMKC2NlcnRpZmljYXRlGAkgASgMEjoKCmV4dGVuc2lvbnMYCiADKAsyJi5zaG9hbC52MS5Bbm5vdW5jZW1lbnQuRXh0ZW5zaW9uc0VudHJ5GjEKD0V4dGVuc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBIkoKCldpdGhkcmF3YWwSDAoEcGVlchgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghvYnNlcnZlchgDIAEoCRIKCgJhdBgEIAEoBCKkAQoMTW9kZWxTdW1tYXJ5Eg0KBW1vZGVsGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhMKC2Jsb2NrX2NvdW50GAQgASgNEg8KB2hvbGRlcnMYBSABKAwSDQoFbm9kZXMYBiABKA0SDgoGZGVtYW5kGAcgASgCEhAKCG9ic2VydmVyGAggASgJEgoKAmF0GAkgASgEIooBCgZHb3NzaXASKAoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkSAASJgoKd2l0aGRyYXdhbBgCIAEoCzIQLnNob2FsLnYxLlNlYWxlZEgAEiMKB3N1bW1hcnkYAyABKAsyEC5zaG9hbC52MS5TZWFsZWRIAEIJCgdtZXNzYWdlIiIKEERpcmVjdG9yeVJlcXVlc3QSDgoGbW9kZWxzGAEgAygJIg4KDFByb2JlUmVxdWVzdCIcCgtMb2FkUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI6Cg1Bc3NpZ25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXN0YXJ0GAIgASgNEgsKA2VuZBgDIAEoDSIvCgxBZG1pdFJlcXVlc3QSHwoFZ3JhbnQYASABKAsyEC5zaG9hbC52MS5TZWFsZWQi7gEKDFN3YXJtUmVxdWVzdBIvCglkaXJlY3RvcnkYASABKAsyGi5zaG9hbC52MS5EaXJlY3RvcnlSZXF1ZXN0SAASJwoFcHJvYmUYAiABKAsyFi5zaG9hbC52MS5Qcm9iZVJlcXVlc3RIABIlCgRsb2FkGAMgASgLMhUuc2hvYWwudjEuTG9hZFJlcXVlc3RIABIpCgZhc3NpZ24YBCABKAsyFy5zaG9hbC52MS5Bc3NpZ25SZXF1ZXN0SAASJwoFYWRtaXQYBSABKAsyFi5zaG9hbC52MS5BZG1pdFJlcXVlc3RIAEIJCgdtZXNzYWdlIkkKEEFnZWRBbm5vdW5jZW1lbnQSIAoGc2VhbGVkGAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEhMKC2FnZV9zZWNvbmRzGAIgASgNImkKD0RpcmVjdG9yeUFuc3dlchIxCg1hbm5vdW5jZW1lbnRzGAEgAygLMhouc2hvYWwudjEuQWdlZEFubm91bmNlbWVudBIjCglzdW1tYXJpZXMYAiADKAsyEC5zaG9hbC52MS5TZWFsZWQiXwoLUHJvYmVBbnN3ZXISJgoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEigKCmNvb3JkaW5hdGUYAiABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlIpsBCglTdGFnZUxvYWQSDQoFbW9kZWwYASABKAkSDQoFc3RhcnQYAiABKA0SCwoDZW5kGAMgASgNEhUKDWZyZWVfc2Vzc2lvbnMYBCABKA0SFgoOZnJlZV9wb3NpdGlvbnMYBSABKA0SGQoRd2FpdF9taWNyb3NlY29uZHMYBiABKA0SGQoRc3RlcF9taWNyb3NlY29uZHMYByABKA0iWwoKTG9hZEFuc3dlchIjCgZzdGFnZXMYASADKAsyEy5zaG9hbC52MS5TdGFnZUxvYWQSKAoKY29vcmRpbmF0ZRgCIAEoCzIULnNob2FsLnYxLkNvb3JkaW5hdGUiMQoMQXNzaWduQW5zd2VyEhAKCGFjY2VwdGVkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkiMwoLQWRtaXRBbnN3ZXISEwoLY2VydGlmaWNhdGUYASABKAwSDwoHbWVzc2FnZRgCIAEoCSKOAgoLU3dhcm1BbnN3ZXISLgoJZGlyZWN0b3J5GAEgASgLMhkuc2hvYWwudjEuRGlyZWN0b3J5QW5zd2VySAASJgoFcHJvYmUYAiABKAsyFS5zaG9hbC52MS5Qcm9iZUFuc3dlckgAEiQKBGxvYWQYAyABKAsyFC5zaG9hbC52MS5Mb2FkQW5zd2VySAASKAoGYXNzaWduGAQgASgLMhYuc2hvYWwudjEuQXNzaWduQW5zd2VySAASJgoFYWRtaXQYBSABKAsyFS5zaG9hbC52MS5BZG1pdEFuc3dlckgAEiQKB3JlZnVzZWQYBiABKAsyES5zaG9hbC52MS5SZWZ1c2VkSABCCQoHbWVzc2FnZSIrCgpQaWVjZXNPcGVuEg0KBW1vZGVsGAEgASgJEg4KBnBpZWNlcxgCIAEoDCIeCgxQaWVjZXNPcGVuZWQSDgoGcGllY2VzGAEgASgMIjIKD0RvY3VtZW50UmVxdWVzdBINCgVtb2RlbBgBIAEoCRIQCghkb2N1bWVudBgCIAEoCSIlCg5Eb2N1bWVudEFuc3dlchITCgtieXRlX2xlbmd0aBgBIAEoDSIHCgVFbXB0eSIfCgxQaWVjZUluZGljZXMSDwoHaW5kaWNlcxgBIAMoDSKkBAoMUGllY2VNZXNzYWdlEiQKBG9wZW4YASABKAsyFC5zaG9hbC52MS5QaWVjZXNPcGVuSAASKAoGb3BlbmVkGAIgASgLMhYuc2hvYWwudjEuUGllY2VzT3BlbmVkSAASKAoDZ2V0GAMgASgLMhkuc2hvYWwudjEuRG9jdW1lbnRSZXF1ZXN0SAASLAoIZG9jdW1lbnQYBCABKAsyGC5zaG9hbC52MS5Eb2N1bWVudEFuc3dlckgAEiQKB3JlZnVzZWQYBSABKAsyES5zaG9hbC52MS5SZWZ1c2VkSAASJQoKaW50ZXJlc3RlZBgGIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJwoMdW5pbnRlcmVzdGVkGAcgASgLMg8uc2hvYWwudjEuRW1wdHlIABIgCgVjaG9rZRgIIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASIgoHdW5jaG9rZRgJIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJgoEaGF2ZRgKIAEoCzIWLnNob2FsLnYxLlBpZWNlSW5kaWNlc0gAEikKB3JlcXVlc3QYCyABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZjYW5jZWwYDCABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZyZWplY3QYDSABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIAEIJCgdtZXNzYWdlYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.Profile
@@ -1572,4 +1572,207 @@ export type SwarmAnswer = Message<"shoal.v1.SwarmAnswer"> & {
  */
 export const SwarmAnswerSchema: GenMessage<SwarmAnswer> = /*@__PURE__*/
   messageDesc(file_messages, 48);
+
+/**
+ * @generated from message shoal.v1.PiecesOpen
+ */
+export type PiecesOpen = Message<"shoal.v1.PiecesOpen"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: bytes pieces = 2;
+   */
+  pieces: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.PiecesOpen.
+ * Use `create(PiecesOpenSchema)` to create a new message.
+ */
+export const PiecesOpenSchema: GenMessage<PiecesOpen> = /*@__PURE__*/
+  messageDesc(file_messages, 49);
+
+/**
+ * @generated from message shoal.v1.PiecesOpened
+ */
+export type PiecesOpened = Message<"shoal.v1.PiecesOpened"> & {
+  /**
+   * @generated from field: bytes pieces = 1;
+   */
+  pieces: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.v1.PiecesOpened.
+ * Use `create(PiecesOpenedSchema)` to create a new message.
+ */
+export const PiecesOpenedSchema: GenMessage<PiecesOpened> = /*@__PURE__*/
+  messageDesc(file_messages, 50);
+
+/**
+ * @generated from message shoal.v1.DocumentRequest
+ */
+export type DocumentRequest = Message<"shoal.v1.DocumentRequest"> & {
+  /**
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * @generated from field: string document = 2;
+   */
+  document: string;
+};
+
+/**
+ * Describes the message shoal.v1.DocumentRequest.
+ * Use `create(DocumentRequestSchema)` to create a new message.
+ */
+export const DocumentRequestSchema: GenMessage<DocumentRequest> = /*@__PURE__*/
+  messageDesc(file_messages, 51);
+
+/**
+ * @generated from message shoal.v1.DocumentAnswer
+ */
+export type DocumentAnswer = Message<"shoal.v1.DocumentAnswer"> & {
+  /**
+   * @generated from field: uint32 byte_length = 1;
+   */
+  byteLength: number;
+};
+
+/**
+ * Describes the message shoal.v1.DocumentAnswer.
+ * Use `create(DocumentAnswerSchema)` to create a new message.
+ */
+export const DocumentAnswerSchema: GenMessage<DocumentAnswer> = /*@__PURE__*/
+  messageDesc(file_messages, 52);
+
+/**
+ * @generated from message shoal.v1.Empty
+ */
+export type Empty = Message<"shoal.v1.Empty"> & {
+};
+
+/**
+ * Describes the message shoal.v1.Empty.
+ * Use `create(EmptySchema)` to create a new message.
+ */
+export const EmptySchema: GenMessage<Empty> = /*@__PURE__*/
+  messageDesc(file_messages, 53);
+
+/**
+ * @generated from message shoal.v1.PieceIndices
+ */
+export type PieceIndices = Message<"shoal.v1.PieceIndices"> & {
+  /**
+   * @generated from field: repeated uint32 indices = 1;
+   */
+  indices: number[];
+};
+
+/**
+ * Describes the message shoal.v1.PieceIndices.
+ * Use `create(PieceIndicesSchema)` to create a new message.
+ */
+export const PieceIndicesSchema: GenMessage<PieceIndices> = /*@__PURE__*/
+  messageDesc(file_messages, 54);
+
+/**
+ * @generated from message shoal.v1.PieceMessage
+ */
+export type PieceMessage = Message<"shoal.v1.PieceMessage"> & {
+  /**
+   * @generated from oneof shoal.v1.PieceMessage.message
+   */
+  message: {
+    /**
+     * @generated from field: shoal.v1.PiecesOpen open = 1;
+     */
+    value: PiecesOpen;
+    case: "open";
+  } | {
+    /**
+     * @generated from field: shoal.v1.PiecesOpened opened = 2;
+     */
+    value: PiecesOpened;
+    case: "opened";
+  } | {
+    /**
+     * @generated from field: shoal.v1.DocumentRequest get = 3;
+     */
+    value: DocumentRequest;
+    case: "get";
+  } | {
+    /**
+     * @generated from field: shoal.v1.DocumentAnswer document = 4;
+     */
+    value: DocumentAnswer;
+    case: "document";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Refused refused = 5;
+     */
+    value: Refused;
+    case: "refused";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Empty interested = 6;
+     */
+    value: Empty;
+    case: "interested";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Empty uninterested = 7;
+     */
+    value: Empty;
+    case: "uninterested";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Empty choke = 8;
+     */
+    value: Empty;
+    case: "choke";
+  } | {
+    /**
+     * @generated from field: shoal.v1.Empty unchoke = 9;
+     */
+    value: Empty;
+    case: "unchoke";
+  } | {
+    /**
+     * @generated from field: shoal.v1.PieceIndices have = 10;
+     */
+    value: PieceIndices;
+    case: "have";
+  } | {
+    /**
+     * @generated from field: shoal.v1.PieceIndices request = 11;
+     */
+    value: PieceIndices;
+    case: "request";
+  } | {
+    /**
+     * @generated from field: shoal.v1.PieceIndices cancel = 12;
+     */
+    value: PieceIndices;
+    case: "cancel";
+  } | {
+    /**
+     * @generated from field: shoal.v1.PieceIndices reject = 13;
+     */
+    value: PieceIndices;
+    case: "reject";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message shoal.v1.PieceMessage.
+ * Use `create(PieceMessageSchema)` to create a new message.
+ */
+export const PieceMessageSchema: GenMessage<PieceMessage> = /*@__PURE__*/
+  messageDesc(file_messages, 55);
 

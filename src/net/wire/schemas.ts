@@ -7,6 +7,7 @@ import {
   MAX_ANNOUNCEMENTS,
   MAX_BLOCKS,
   MAX_CERTIFICATE_BYTES,
+  MAX_CHUNKED_BYTES,
   MAX_COORDINATE_MS,
   MAX_EXTENSION_BYTES,
   MAX_EXTENSIONS,
@@ -15,6 +16,8 @@ import {
   MAX_INT32,
   MAX_LOGIT_BIASES,
   MAX_PEERS,
+  MAX_PIECE_INDICES,
+  MAX_PIECES,
   MAX_ROWS,
   MAX_STAGES,
   MAX_SUMMARIES,
@@ -32,6 +35,7 @@ import type {
   Gossip,
   Info,
   ModelSummary,
+  PieceMessage,
   Sealed,
   SwarmAnswer,
   SwarmRequest,
@@ -300,3 +304,30 @@ export const swarmAnswer = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('refused'), code: word.min(1), message: z.string().max(1_024) })
 ]) satisfies z.ZodType<SwarmAnswer>
+
+const pieces = bytes(MAX_PIECES / 8)
+const indices = z
+  .array(
+    z
+      .int()
+      .min(0)
+      .max(MAX_PIECES - 1)
+  )
+  .min(1)
+  .max(MAX_PIECE_INDICES)
+
+export const pieceMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('open'), model: modelId, pieces }),
+  z.object({ type: z.literal('opened'), pieces }),
+  z.object({ type: z.literal('get'), model: modelId, document: z.enum(['manifest', 'listing']) }),
+  z.object({ type: z.literal('document'), byteLength: z.int().min(1).max(MAX_CHUNKED_BYTES) }),
+  z.object({ type: z.literal('refused'), code: word.min(1), message: z.string().max(1_024) }),
+  z.object({ type: z.literal('interested') }),
+  z.object({ type: z.literal('uninterested') }),
+  z.object({ type: z.literal('choke') }),
+  z.object({ type: z.literal('unchoke') }),
+  z.object({ type: z.literal('have'), indices }),
+  z.object({ type: z.literal('request'), indices }),
+  z.object({ type: z.literal('cancel'), indices }),
+  z.object({ type: z.literal('reject'), indices })
+]) satisfies z.ZodType<PieceMessage>

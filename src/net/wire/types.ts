@@ -428,3 +428,36 @@ export type SwarmAnswer =
   /** An empty certificate: not admitted, for the reason in `message`. */
   | { type: 'admit'; certificate: Uint8Array; message: string }
   | { type: 'refused'; code: string; message: string }
+
+export type PieceMessage =
+  /** The opener's first message: the model's id, and which of its pieces it has, piece 0 in the highest bit. */
+  | { type: 'open'; model: string; pieces: Uint8Array }
+  /** The other side's first: which pieces it has. */
+  | { type: 'opened'; pieces: Uint8Array }
+  /** Instead of `open`, by who has no manifest: one document, and the stream ends. */
+  | { type: 'get'; model: string; document: 'manifest' | 'listing' }
+  /** It comes, in chunks of index 0. */
+  | { type: 'document'; byteLength: number }
+  | { type: 'refused'; code: string; message: string }
+  /** The other side has pieces that the sender lacks and wants; or no longer. */
+  | { type: 'interested' }
+  | { type: 'uninterested' }
+  /** The sender takes no requests from the other side; it does. */
+  | { type: 'choke' }
+  | { type: 'unchoke' }
+  /** The sender has these, too. */
+  | { type: 'have'; indices: number[] }
+  | { type: 'request'; indices: number[] }
+  | { type: 'cancel'; indices: number[] }
+  /** Requested, and will not come. */
+  | { type: 'reject'; indices: number[] }
+
+/** Some bytes of a piece. Those of one piece come in order and without gaps. */
+export interface PieceChunk {
+  type: 'chunk'
+  index: number
+  /** From the piece's start. */
+  offset: number
+  /** Valid until the listener returns. */
+  bytes: Uint8Array
+}

@@ -1,0 +1,81 @@
+// Messages and chunks of pieces on a raw stream.
+import { type RawStream, rejected } from './raw-stream.ts'
+import type { Listener, PieceStream } from './types.ts'
+import { WireError } from './wire/errors.ts'
+import { MessageDecoder } from './wire/length-prefix.ts'
+import { MAX_CHUNK_BYTES, MAX_PIECE_MESSAGE_BYTES } from './wire/limits.ts'
+import { decodePieceFrame, encodeChunk, encodePieceMessage } from './wire/piece-frame.ts'
+import type { PieceChunk, PieceMessage } from './wire/types.ts'
+
+const SENT = Promise.resolve()
+
+export class RawPieceStream implements PieceStream {
+  readonly #raw: RawStream
+
+  constructor(raw: RawStream) {
+    this.#raw = raw
+  }
+
+  get peer(): string {
+    return this.#raw.peer
+  }
+
+  get closed(): Promise<Error | undefined> {
+    return this.#raw.closed
+  }
+
+  get bytesSent(): number {
+    return this.#raw.bytesSent
+  }
+
+  get bytesReceived(): number {
+    return this.#raw.bytesReceived
+  }
+
+  start(listener: Listener<PieceMessage | PieceChunk>): void {
+    const decoder = new MessageDecoder(MAX_PIECE_MESSAGE_BYTES)
+    this.#raw.start({
+      bytes: (chunk) => {
+        for (const frame of decoder.decode(chunk)) {
+          listener.receive(decodePieceFrame(frame))
+          if (this.#raw.hasEnded) return
+        }
+      },
+      end: (error) => {
+        const isCut = error === undefined && decoder.isWithinMessage
+        listener.end(isCut ? new WireError('MALFORMED', 'the stream ended within a message') : error)
+      }
+    })
+  }
+
+  send(message: PieceMessage): boolean {
+    const bytes = encodePieceMessage(message)
+    if (this.#raw.hasEnded) return false
+    try {
+      this.#raw.write(bytes)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  sendChunk(chunk: PieceChunk): Promise<void> {
+    const { byteLength } = chunk.bytes
+    if (byteLength < 1 || byteLength > MAX_CHUNK_BYTES) {
+      return rejected(new WireError('TOO_LARGE', `a chunk of ${byteLength} bytes`, 'chunk'))
+    }
+    try {
+      return this.#raw.write(encodeChunk(chunk)) ? SENT : this.#raw.drained()
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#raw.close()
+  }
+
+  abort(error: Error): void {
+    this.#raw.abort(error)
+  }
+}
