@@ -47,6 +47,7 @@ export {
 } from './plan.ts'
 export { readGguf, splitPartNames } from './read.ts'
 export { type SliceOptions, sliceGguf } from './slice.ts'
+export { type SplitPart, splitGguf, splitHeaderBytes } from './split.ts'
 export { TENSOR_TYPES, type TensorType, tensorByteLength } from './tensor-types.ts'
 export type {
   ByteSink,
