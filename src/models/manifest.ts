@@ -25,6 +25,8 @@ const MIN_PIECE_BYTES = 16 * 1024
 const MAX_PIECE_BYTES = 4 * 1024 * 1024
 /** Of a model, where pieces may have any size: their hashes stay below 512 KiB. */
 const MOST_PIECES = 16_384
+/** Where nobody has hashed them: requests of this size keep a remote file's server busy. */
+const UNHASHED_PIECE_BYTES = 1024 * 1024
 /** What a manifest may have at most: 141 billion parameters in pieces of 4 MiB take 600 KB. */
 export const MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 /** Keys that say how a model is stored and not what it is. */
@@ -61,7 +63,7 @@ export async function makeManifest(model: GgufModel, options: ManifestOptions = 
   const draft = draftOf(model)
   const { items, byteLength } = contentOf(draft.header, draft.tokenizer.byteLength)
   const pieceBytes = pieceBytesFor(byteLength)
-  const read = contentReader(model, draft.tokenizer)
+  const read = readerOf(model, draft.tokenizer.bytes)
   const table = new PieceTable(items, pieceBytes)
   const hashes = new Uint8Array(table.count * HASH_BYTES)
   let bytes = 0
@@ -118,7 +120,10 @@ export async function modelOf(
   tokenizer?: Uint8Array
 ): Promise<GgufModel> {
   const { metadata, items, byteLength } = manifest
-  const keys = tokenizer === undefined ? [] : (await readGguf(memorySource(tokenizer))).metadata
+  const keys = tokenizer === undefined ? [] : [...(await readGguf(memorySource(tokenizer))).metadata]
+  if (keys.some(([key]) => !key.startsWith(TOKENIZER_PREFIX))) {
+    throw new ShoalError('MANIFEST', 'The model’s tokenizer says more than a tokenizer may.')
+  }
   const tensors = new Map(
     items.flatMap(({ name, tensor, offset, byteLength: length }) =>
       tensor === undefined
@@ -133,9 +138,24 @@ export async function modelOf(
   }
 }
 
+/** How it is cut, also where nobody has hashed the pieces (which are then not intact, whatever they are). */
+export function pieceTableOf({ items, pieces }: Manifest): PieceTable {
+  return pieces ?? new PieceTable(items, UNHASHED_PIECE_BYTES)
+}
+
 /** The items of some parts, in order. */
 export function itemsOf({ items }: Manifest, parts: ReadonlySet<PartName>): ContentItem[] {
   return items.filter(({ part }) => parts.has(part))
+}
+
+/** The bytes of the tokenizer's item: a GGUF header that has its keys only. */
+export function tokenizerOf(model: GgufModel): Uint8Array {
+  return draftOf(model).tokenizer.bytes
+}
+
+/** How the content is cut, also where nobody has hashed it. */
+export function pieceTableOf({ pieces, items, byteLength }: Manifest): PieceTable {
+  return pieces ?? new PieceTable(items, pieceBytesFor(byteLength))
 }
 
 interface Draft {
@@ -182,12 +202,21 @@ function pieceBytesFor(byteLength: number): number {
   return Math.min(Math.max(least, MIN_PIECE_BYTES), MAX_PIECE_BYTES)
 }
 
-function contentReader(
-  model: GgufModel,
-  tokenizer: { bytes: Uint8Array }
-): (item: ContentItem, offset: number, length: number, signal?: AbortSignal) => Promise<Uint8Array> {
+type ContentReader = (
+  item: ContentItem,
+  offset: number,
+  length: number,
+  signal?: AbortSignal
+) => Promise<Uint8Array>
+
+/** Reads a model's content out of GGUFs, however they store it: `length` bytes of an item from `offset`. */
+export function contentReader(model: GgufModel): ContentReader {
+  return readerOf(model, draftOf(model).tokenizer.bytes)
+}
+
+function readerOf(model: GgufModel, tokenizer: Uint8Array): ContentReader {
   return async ({ name }, offset, length, signal) => {
-    if (name === TOKENIZER) return tokenizer.bytes.subarray(offset, offset + length)
+    if (name === TOKENIZER) return tokenizer.subarray(offset, offset + length)
     const tensor = model.tensors.get(name)
     const source = model.sources[tensor?.source ?? 0]
     if (tensor === undefined || source === undefined) throw new Error(`no tensor ${name}`)

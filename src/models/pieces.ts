@@ -29,9 +29,9 @@ export class PieceTable {
     this.#items = items
     this.#first = new Uint32Array(items.length)
     let count = 0
-    for (const [index, { byteLength }] of items.entries()) {
+    for (const [index, item] of items.entries()) {
       this.#first[index] = count
-      count += Math.ceil(byteLength / pieceBytes)
+      count += this.countOf(item)
       if (count > MAX_PIECES) throw new Error('it has too many pieces')
     }
     this.count = count
@@ -58,6 +58,10 @@ export class PieceTable {
     return { index, item, offset, byteLength: Math.min(this.pieceBytes, item.byteLength - offset) }
   }
 
+  countOf({ byteLength }: ContentItem): number {
+    return Math.ceil(byteLength / this.pieceBytes)
+  }
+
   /** All pieces of some items, in order. */
   of(items: Iterable<ContentItem>): number[] {
     const wanted = new Set(items)
@@ -65,8 +69,7 @@ export class PieceTable {
     for (const [at, item] of this.#items.entries()) {
       if (!wanted.has(item)) continue
       const first = this.#first[at] as number
-      const count = Math.ceil(item.byteLength / this.pieceBytes)
-      for (let index = first; index < first + count; index++) indices.push(index)
+      for (let index = first; index < first + this.countOf(item); index++) indices.push(index)
     }
     return indices
   }
