@@ -153,11 +153,6 @@ export function tokenizerOf(model: GgufModel): Uint8Array {
   return draftOf(model).tokenizer.bytes
 }
 
-/** How the content is cut, also where nobody has hashed it. */
-export function pieceTableOf({ pieces, items, byteLength }: Manifest): PieceTable {
-  return pieces ?? new PieceTable(items, pieceBytesFor(byteLength))
-}
-
 interface Draft {
   readonly header: Uint8Array
   readonly tokenizer: { readonly byteLength: number; readonly hash: Uint8Array; readonly bytes?: Uint8Array }
