@@ -79,7 +79,7 @@ async function piped(signal: AbortSignal): Promise<string> {
 
 async function ask(path: string, question: string, options: RunOptions, signal: AbortSignal): Promise<void> {
   if (question.trim() === '') throw new UsageError('No prompt: give one as argument or on standard input.')
-  const model = await openModel(path, signal)
+  const model = await openModel(path, { signal })
   try {
     const chat = new ChatText(model)
     const node = await consumerNode(options)

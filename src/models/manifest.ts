@@ -164,6 +164,13 @@ interface Contents extends Draft {
   readonly fingerprint: Uint8Array
 }
 
+function shapeOf(metadata: Metadata): { architecture: string; blockCount: number } {
+  const architecture = metadata.get('general.architecture')?.value
+  const blockCount = metadata.get(`${String(architecture)}.block_count`)?.value
+  if (typeof architecture === 'string' && typeof blockCount === 'number') return { architecture, blockCount }
+  throw new ShoalError('MANIFEST', 'The model does not say its architecture, or how many blocks it has.')
+}
+
 /** The same for equal models, in whatever order and number of parts they are stored. */
 function draftOf(model: GgufModel): Draft & { tokenizer: { bytes: Uint8Array } } {
   if (model.metadata.has('shoal.span.start')) {
@@ -172,6 +179,7 @@ function draftOf(model: GgufModel): Draft & { tokenizer: { bytes: Uint8Array } }
       'This file has some blocks of a model, not the whole: name the whole one.'
     )
   }
+  shapeOf(model.metadata)
   const keys = [...model.metadata]
     .filter(([key]) => !STORAGE_PREFIXES.some((prefix) => key.startsWith(prefix)))
     .sort(([a], [b]) => order(a, b))
@@ -223,11 +231,7 @@ function readerOf(model: GgufModel, tokenizer: Uint8Array): ContentReader {
 function encode({ header, tokenizer, pieceBytes, pieces, fingerprint: digest }: Contents): Manifest {
   const parsed = parseHeader(header, Number.MAX_SAFE_INTEGER)
   const { metadata } = parsed
-  const architecture = metadata.get('general.architecture')?.value
-  const blockCount = metadata.get(`${String(architecture)}.block_count`)?.value
-  if (typeof architecture !== 'string' || typeof blockCount !== 'number') {
-    throw new Error('it does not say which architecture it is, or how many blocks it has')
-  }
+  const { architecture, blockCount } = shapeOf(metadata)
   const model = {
     ...parsed,
     tensors: new Map(parsed.tensors.map((tensor) => [tensor.name, { ...tensor, source: 0 }]))

@@ -1,16 +1,19 @@
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { FileSource, ShoalError } from '../common/index.ts'
-import { fingerprint, type GgufModel, readGguf, splitPartNames } from '../gguf/index.ts'
+import { type GgufModel, readGguf, splitPartNames } from '../gguf/index.ts'
+import type { Manifest, ManifestOptions } from './manifest.ts'
+import { manifestOf } from './manifest-cache.ts'
 
-/** A model on disk, its headers read and checked. Close it when done. */
+/** A model on disk, read once and hashed. Close it when done. */
 export interface ModelFile {
   /** The first part's path. */
   readonly path: string
   /** All parts, in order. */
   readonly files: readonly string[]
   readonly gguf: GgufModel
-  /** Hex; equal for equal models, however they are stored (see gguf's `fingerprint`). */
+  readonly manifest: Manifest
+  /** Hex: the manifest's. Equal for equal models, however they are stored. */
   readonly id: string
   readonly name: string
   readonly architecture: string
@@ -19,23 +22,30 @@ export interface ModelFile {
   close(): Promise<void>
 }
 
+export interface OpenOptions extends ManifestOptions {
+  /** Where it is remembered what large files hash to; default: nowhere. */
+  readonly cache?: string | undefined
+}
+
 /** Opens a GGUF file, or all parts of a multi-part one given its first. Throws a GgufError for anything else, a ShoalError for what can't be read. */
-export async function openModel(path: string, signal?: AbortSignal): Promise<ModelFile> {
+export async function openModel(path: string, options: OpenOptions = {}): Promise<ModelFile> {
   const { files, sources } = await openParts(path)
   const close = async (): Promise<void> => {
     await Promise.all(sources.map((source) => source.close()))
   }
   try {
-    const gguf = await readGguf(sources, signal)
-    const architecture = text(gguf, 'general.architecture') ?? 'unknown'
+    const gguf = await readGguf(sources, options.signal)
+    const manifest = await manifestOf(gguf, files, options)
+    const { architecture, blockCount } = manifest
     return {
       path,
       files,
       gguf,
-      id: await fingerprint(gguf, signal),
+      manifest,
+      id: manifest.id,
       name: text(gguf, 'general.name') ?? basename(path, '.gguf'),
       architecture,
-      blockCount: count(gguf, `${architecture}.block_count`),
+      blockCount,
       width: count(gguf, `${architecture}.embedding_length`),
       close
     }

@@ -57,7 +57,7 @@ test('a move lets go of what was hosted first, and measures what comes', async (
 })
 
 test.each([
-  ['a file that has gone', 'gone.gguf', { start: 2, end: 4 }, /ENOENT/],
+  ['a file that has gone', 'gone.gguf', { start: 2, end: 4 }, /there is no such file/],
   ['blocks that the model does not have', DEMO, { start: 4, end: 9 }, /./]
 ])('%s leaves nothing hosted, and another can be', async (_, path, blocks, reason) => {
   await hosting.host(DEMO, { start: 0, end: 2 })

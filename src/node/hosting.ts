@@ -73,7 +73,7 @@ export class Hosting {
 
   async #host(path: string, blocks: Range | undefined, signal: AbortSignal): Promise<Stage> {
     await this.#retire(signal)
-    const model = await openModel(path, signal)
+    const model = await openModel(path, { signal })
     try {
       const stage = await this.#load(model, blocks ?? { start: 0, end: model.blockCount }, signal)
       this.#stage = stage

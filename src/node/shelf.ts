@@ -23,7 +23,7 @@ export async function openShelf(
 ): Promise<Shelf> {
   const shelf = new Map<string, ShelvedModel>()
   for (const path of paths) {
-    const model = await openModel(path, signal).catch((error: unknown) => refuse(path, error))
+    const model = await openModel(path, { signal }).catch((error: unknown) => refuse(path, error))
     try {
       checkSpans(model)
       const { id, architecture, blockCount, width } = model
