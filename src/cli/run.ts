@@ -2,7 +2,7 @@ import { addAbortSignal } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
-import { ChatText, type ModelFile, openModel } from '../models/index.ts'
+import { ChatText, type Model, openModel } from '../models/index.ts'
 import { dataFolder, type Node } from '../node/index.ts'
 import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
@@ -119,7 +119,7 @@ interface WayOptions {
 }
 
 /** The chain to ask; where there is none yet, says what is missing, and that it is wanted, and waits. */
-async function findWay(node: Node, model: ModelFile, options: WayOptions): Promise<readonly ChainHop[]> {
+async function findWay(node: Node, model: Model, options: WayOptions): Promise<readonly ChainHop[]> {
   const { promptTokens, maxTokens: answerTokens, waitMs, signal } = options
   let said: string | undefined
   const onMissing = ({ message }: Error): void => {

@@ -15,7 +15,7 @@ export class ChatText implements Startable {
   readonly #template: Template | undefined
 
   /** Throws a ShoalError TEMPLATE where the model's template does not parse. */
-  constructor(model: ModelFile) {
+  constructor(model: Pick<ModelFile, 'gguf' | 'files'>) {
     const source = model.gguf.metadata.get('tokenizer.chat_template')?.value
     this.#template = typeof source === 'string' ? templated(() => new Template(source)) : undefined
     this.#engine = new LlamaEngine({

@@ -2,5 +2,5 @@
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
 export { type ChatMessage, ChatText } from './chat.ts'
 export { type ModelMemory, memoryOf } from './memory.ts'
-export { type ModelFile, openModel } from './model-file.ts'
+export { type Model, type ModelFile, openModel } from './model-file.ts'
 export { checkSpans, type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'

@@ -1,6 +1,6 @@
 /** What parts of a model take in memory: so that a node knows what it can host before it loads anything. */
 import type { KvType } from '../engine/index.ts'
-import type { ModelFile } from './model-file.ts'
+import type { Model } from './model-file.ts'
 
 export interface ModelMemory {
   /** Weights of each block, in bytes. */
@@ -19,7 +19,7 @@ const BLOCK = /^blk\.(\d+)\./
 const EMBEDDING = 'token_embd.weight'
 
 /** From headers alone. */
-export function memoryOf(model: ModelFile, kvType: KvType): ModelMemory {
+export function memoryOf(model: Model, kvType: KvType): ModelMemory {
   const blockBytes = Array.from({ length: model.blockCount }, () => 0)
   let others = 0
   let embeddingBytes = 0
@@ -34,7 +34,7 @@ export function memoryOf(model: ModelFile, kvType: KvType): ModelMemory {
   return { blockBytes, embeddingBytes, headBytes, positionBytes: positionBytesOf(model, kvType) }
 }
 
-function positionBytesOf(model: ModelFile, kvType: KvType): number[] {
+function positionBytesOf(model: Model, kvType: KvType): number[] {
   const { blockCount, width } = model
   const heads = numbers(model, 'attention.head_count', blockCount)
   const kvHeads = numbers(model, 'attention.head_count_kv', blockCount)
@@ -49,7 +49,7 @@ function positionBytesOf(model: ModelFile, kvType: KvType): number[] {
 }
 
 /** One number per block: the key has one for all of them, or an array. */
-function numbers({ gguf, architecture }: ModelFile, key: string, blockCount: number): number[] | undefined {
+function numbers({ gguf, architecture }: Model, key: string, blockCount: number): number[] | undefined {
   const value = gguf.metadata.get(`${architecture}.${key}`)?.value
   if (typeof value === 'number') return Array.from({ length: blockCount }, () => value)
   if (!Array.isArray(value)) return undefined

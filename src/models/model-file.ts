@@ -5,20 +5,25 @@ import { type GgufModel, readGguf, splitPartNames } from '../gguf/index.ts'
 import type { Manifest, ManifestOptions } from './manifest.ts'
 import { manifestOf } from './manifest-cache.ts'
 
-/** A model on disk, read once and hashed. Close it when done. */
-export interface ModelFile {
-  /** The first part's path. */
-  readonly path: string
-  /** All parts, in order. */
-  readonly files: readonly string[]
-  readonly gguf: GgufModel
+/** What is known of a model, wherever its tensors are. */
+export interface Model {
   readonly manifest: Manifest
+  /** Headers; whether its sources can be read is the opener's matter. */
+  readonly gguf: GgufModel
   /** Hex: the manifest's. Equal for equal models, however they are stored. */
   readonly id: string
   readonly name: string
   readonly architecture: string
   readonly blockCount: number
   readonly width: number
+}
+
+/** A model on disk, read once and hashed. Close it when done. */
+export interface ModelFile extends Model {
+  /** The first part's path. */
+  readonly path: string
+  /** All parts, in order. */
+  readonly files: readonly string[]
   close(): Promise<void>
 }
 
@@ -36,22 +41,20 @@ export async function openModel(path: string, options: OpenOptions = {}): Promis
   try {
     const gguf = await readGguf(sources, options.signal)
     const manifest = await manifestOf(gguf, files, options)
-    const { architecture, blockCount } = manifest
-    return {
-      path,
-      files,
-      gguf,
-      manifest,
-      id: manifest.id,
-      name: text(gguf, 'general.name') ?? basename(path, '.gguf'),
-      architecture,
-      blockCount,
-      width: count(gguf, `${architecture}.embedding_length`),
-      close
-    }
+    return { ...describe(manifest, gguf, basename(path, '.gguf')), path, files, close }
   } catch (error) {
     await close()
     throw error
+  }
+}
+
+/** `name` is for a model that does not say its own. */
+export function describe(manifest: Manifest, gguf: GgufModel, name: string): Model {
+  const { id, architecture, blockCount } = manifest
+  return {
+    ...{ manifest, gguf, id, architecture, blockCount },
+    name: text(gguf, 'general.name') ?? name,
+    width: count(gguf, `${architecture}.embedding_length`)
   }
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { FileSource } from '../common/index.ts'
 import type { EmbeddingTable } from '../engine/index.ts'
 import { type GgufPlan, planGguf, readGguf, sliceGguf, TENSOR_TYPES, writeGguf } from '../gguf/index.ts'
-import type { ModelFile } from './model-file.ts'
+import type { Model, ModelFile } from './model-file.ts'
 
 const EMBEDDING = 'token_embd.weight'
 
@@ -54,7 +54,7 @@ export async function writeSpan(
 }
 
 /** Throws an UnsupportedModelError where parts of the model would not compute the same. Reads nothing. */
-export function checkSpans({ gguf, blockCount }: ModelFile): void {
+export function checkSpans({ gguf, blockCount }: Model): void {
   sliceGguf(gguf, { start: 0, end: 1, embedding: false, head: blockCount === 1 })
 }
 

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import type { KvType } from '../engine/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
-import { type ModelFile, openModel, writeSpan } from '../models/index.ts'
+import { type Model, type ModelFile, openModel, writeSpan } from '../models/index.ts'
 import type { Profile } from '../net/index.ts'
 import { measureSpeed, Stage, type StageServer } from '../stage/index.ts'
 import { collectGarbage } from './garbage.ts'
@@ -131,18 +131,18 @@ export class Hosting {
   }
 }
 
-export function nameOf({ name }: ModelFile): string {
+export function nameOf({ name }: Model): string {
   return name.slice(0, MAX_NAME)
 }
 
 /** What a stage of the model agrees on with others in its chain. */
-export function profileOf(model: ModelFile, { kvType, context }: EngineSettings): Profile {
+export function profileOf(model: Model, { kvType, context }: EngineSettings): Profile {
   const longContext = usesLongFactors(model, context)
   return { kvTypeK: kvType, kvTypeV: kvType, flashAttention: true, codec: CODEC, longContext }
 }
 
 /** llama.cpp switches rope factors when the context, in steps of 256, outgrows the one trained first. */
-function usesLongFactors({ gguf, architecture }: ModelFile, context: number): boolean {
+function usesLongFactors({ gguf, architecture }: Model, context: number): boolean {
   const trained = gguf.metadata.get(`${architecture}.rope.scaling.original_context_length`)?.value
   return typeof trained === 'number' && Math.ceil(context / CONTEXT_STEP) * CONTEXT_STEP > trained
 }
