@@ -2,6 +2,7 @@
 import { type Clock, ShoalError, type Startable } from '../common/index.ts'
 import type {
   HostLogger,
+  PeerAddress,
   SessionHost,
   StageLoad,
   SwarmAnswer,
@@ -65,6 +66,8 @@ export interface ParticipantInit {
         end: number
       }) => Promise<{ accepted: boolean; message: string }>)
     | undefined
+  /** Models that the node has pieces of for others. */
+  readonly seeds?: (() => readonly string[]) | undefined
   readonly onUnreachable?: ((address: string, error: Error) => void) | undefined
   readonly logger?: HostLogger | undefined
 }
@@ -90,6 +93,7 @@ export class Participant implements Startable {
   readonly #membership: Membership | undefined
   readonly #wanted = new Map<string, number>()
   readonly #followed = new Set<string>()
+  readonly #seeds: () => readonly string[]
   #content: Omit<Content, 'wants'> = { stages: [] }
   #joined: Promise<void> | undefined
   #stopMeasuring: (() => void) | undefined
@@ -100,6 +104,7 @@ export class Participant implements Startable {
     const { host, clock, random, neighbours, opener } = components
     const { joined, folder, logger } = init
     this.#components = components
+    this.#seeds = init.seeds ?? (() => [])
     this.#membership =
       joined.kind === 'private' ? new Membership({ host, clock }, { swarm: joined, folder }) : undefined
     this.#latencies = new Latencies(
@@ -132,7 +137,7 @@ export class Participant implements Startable {
         ...{ mdns: looksAround, kademlia: looksAround },
         folder: isPassing ? undefined : folder,
         models: () => this.swarm.followed,
-        hosted: () => this.#content.stages.map(({ model }) => model),
+        hosted: () => [...new Set([...this.#content.stages.map(({ model }) => model), ...this.#seeds()])],
         onUnreachable: init.onUnreachable
       }
     )
@@ -191,8 +196,24 @@ export class Participant implements Startable {
     this.#announce()
   }
 
+  /** What the node has pieces of is another set of models now. */
+  seedsChanged(): void {
+    this.#announce()
+  }
+
+  /** Nodes that may have pieces of the model, as far as is known; look again while it is followed. */
+  suppliersOf(model: string): PeerAddress[] {
+    const { directory } = this.swarm
+    const hosts = directory
+      .stagesOf(model)
+      .map(({ peer, addresses }) => ({ peer, addresses: [...addresses] }))
+    const seeders = directory.seedersOf(model).map(({ peer, addresses }) => ({ peer, addresses }))
+    return [...new Map([...hosts, ...seeders].map((supplier) => [supplier.peer, supplier])).values()]
+  }
+
   #announce(): void {
-    this.swarm.announce({ ...this.#content, wants: [...this.#wanted.keys()] })
+    const seeds = this.#seeds()
+    this.swarm.announce({ ...this.#content, wants: [...this.#wanted.keys()], seeds })
   }
 
   /**
@@ -202,7 +223,7 @@ export class Participant implements Startable {
   async route(request: WayRequest): Promise<Route> {
     const { model, waitMs, signal, onMissing } = request
     const { clock } = this.#components
-    this.#follow(model)
+    this.follow(model)
     const deadline = clock.now() + waitMs
     let isWanted = false
     let hasLookedEverywhere = false
@@ -237,7 +258,7 @@ export class Participant implements Startable {
   }
 
   /** For as long as the node runs: the next question is likely for the same model. */
-  #follow(model: string): void {
+  follow(model: string): void {
     if (this.#followed.has(model)) return
     this.#followed.add(model)
     if (!this.swarm.followed.includes(model)) void this.#joiner.find(model)

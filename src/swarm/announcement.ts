@@ -14,6 +14,7 @@ import {
 } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
 import { decodeOffer, OFFER, type Offer } from './placement-offer.ts'
+import { decodeSeeds, SEEDS } from './seeds.ts'
 import { subnetsOf } from './subnets.ts'
 
 /** Thrown for a message that is not by who it says it is. */
@@ -40,6 +41,8 @@ export interface Announced {
   readonly waits: ReadonlySet<string>
   /** What it could host. */
   readonly offer: Offer
+  /** Models that it has pieces of. */
+  readonly seeds: ReadonlySet<string>
   /** Equal for announcements that say the same, but for a new coordinate. */
   readonly content: string
   /** Those that the directory counts nodes of. */
@@ -112,14 +115,20 @@ function describe(announcement: Announcement, sealed: Sealed): Announced {
     stages: stages.map((stage) => ({ peer, addresses, stage, coordinate })),
     waits: new Set(wants.filter((model) => !hosts.has(model))),
     offer: decodeOffer(extensions[OFFER]),
+    seeds: decodeSeeds(extensions[SEEDS]),
     content: contentOf(announcement),
     subnets: subnetsOf(addresses)
   }
 }
 
 /** Its author leaves: nothing that anybody follows is in it. */
-export function isGoodbye({ hosts, waits, offer }: Announced): boolean {
-  return hosts.size + waits.size + offer.size === 0
+export function isGoodbye({ hosts, waits, offer, seeds }: Announced): boolean {
+  return hosts.size + waits.size + offer.size + seeds.size === 0
+}
+
+/** Of interest to those who follow the model. */
+export function isAbout({ hosts, waits, offer, seeds }: Announced, model: string): boolean {
+  return hosts.has(model) || waits.has(model) || offer.has(model) || seeds.has(model)
 }
 
 /** Equal for announcements that say the same, but for a new coordinate. */

@@ -3,6 +3,7 @@ import { type Clock, Limits, VERSION } from '../common/index.ts'
 import type { Announcement, Coordinate, StageInfo, SwarmHost } from '../net/index.ts'
 import { type Announced, contentOf, sealAnnouncement } from './announcement.ts'
 import { OWN } from './limits.ts'
+import { encodeSeeds, MOST_SEEDS, SEEDS } from './seeds.ts'
 
 /**
  * How often a node says that it is there while a topic is small: changes and goodbyes are said at once, deaths are
@@ -32,6 +33,8 @@ export interface Content {
   readonly wants: readonly string[]
   /** Models that need somebody, to whose followers it makes its offer. */
   readonly helps?: readonly string[]
+  /** Models that it has pieces of for others. */
+  readonly seeds?: readonly string[]
   readonly extensions?: Readonly<Record<string, Uint8Array>>
 }
 
@@ -205,18 +208,19 @@ export class Announcer {
   }
 
   #worded(content: Content): Pick<Announcement, 'version' | 'addresses' | 'stages' | 'wants' | 'extensions'> {
-    const { stages, wants, extensions } = content
+    const { stages, wants, seeds = [], extensions } = content
+    const seeding: Announcement['extensions'] = seeds.length === 0 ? {} : { [SEEDS]: encodeSeeds(seeds) }
     return {
       ...{ version: VERSION, addresses: this.#addresses },
       ...{ stages: stages.slice(0, MOST), wants: wants.slice(0, MOST) },
-      extensions: isEmpty(content) ? {} : { ...extensions } // a goodbye offers nothing
+      extensions: isEmpty(content) ? {} : { ...extensions, ...seeding } // a goodbye offers nothing
     }
   }
 }
 
 /** Whose followers are told. */
-export function modelsOf({ stages, wants, helps = [] }: Content): Set<string> {
-  return new Set([...stages.map(({ model }) => model), ...wants, ...helps])
+export function modelsOf({ stages, wants, helps = [], seeds = [] }: Content): Set<string> {
+  return new Set([...stages.map(({ model }) => model), ...wants, ...helps, ...seeds.slice(0, MOST_SEEDS)])
 }
 
 function isEmpty(content: Content): boolean {

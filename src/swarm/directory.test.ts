@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Announcement } from '../net/index.ts'
 import { type Announced, createOpener } from './announcement.ts'
 import { CLOCK_GRACE_MS, Directory, MAX_NODES, MAX_PER_SUBNET } from './directory.ts'
+import { encodeSeeds, SEEDS } from './seeds.ts'
 import { subnetsOf } from './subnets.ts'
 import { verifyMemory } from './testing.ts'
 import { ManualClock, randomOf } from './testing-clock.ts'
@@ -33,6 +34,7 @@ function unsigned(peer: string, address: string, bytes = 100): Announced {
       hosts: new Set([MODEL]),
       waits: new Set(),
       offer: new Map(),
+      seeds: new Set(),
       content: peer,
       subnets: subnetsOf([address])
     }
@@ -73,6 +75,17 @@ describe('a directory', () => {
     directory.apply(await now('a', { stages: [stageOf(0, 8, OTHER_MODEL)] }))
     expect([directory.hostsOf(MODEL), directory.hostsOf(OTHER_MODEL)]).toEqual([1, 1])
     expect(directory.nodes.map(({ peer }) => peer)).toEqual(['a', 'b'])
+  })
+
+  test('knows who seeds a model, whatever it hosts', async () => {
+    const extensions = { [SEEDS]: encodeSeeds([MODEL, OTHER_MODEL]) }
+    directory.apply(await now('a', { stages: [], extensions }))
+    directory.apply(await now('b', { extensions: { [SEEDS]: new Uint8Array(33) } }))
+    expect(directory.seedersOf(OTHER_MODEL).map(({ peer }) => peer)).toEqual(['a'])
+    expect(directory.nodesOf(MODEL).map(({ peer }) => peer)).toEqual(['b', 'a'])
+    await clock.advance(1)
+    directory.apply(await now('a', { stages: [], extensions: { [SEEDS]: encodeSeeds([MODEL]) } }))
+    expect(directory.seedersOf(OTHER_MODEL)).toEqual([])
   })
 
   test('forgets whom it hears no more from, and not whom it does', async () => {

@@ -51,6 +51,7 @@ export class Directory {
   readonly #hosts = new Groups<string, Entry>()
   readonly #waiting = new Groups<string, Entry>()
   readonly #offering = new Groups<string, Entry>()
+  readonly #seeding = new Groups<string, Entry>()
   readonly #subnets = new Groups<string, Entry>()
   readonly #seconds = new Groups<number, Entry>()
   readonly #tombstones: Tombstones
@@ -104,7 +105,12 @@ export class Directory {
     return new Map([...this.#offering.get(model)].map(({ peer, announced }) => [peer, announced.offer]))
   }
 
-  /** Who hosts some of the model, waits for it, or could host some: most of those who follow it. */
+  /** Nodes that have pieces of the model for others. */
+  seedersOf(model: string): Announcement[] {
+    return [...this.#seeding.get(model)].map(({ announced }) => announced.announcement)
+  }
+
+  /** Who hosts some of the model, waits for it, could host some or seeds it: most of those who follow it. */
   nodesOf(model: string): Announcement[] {
     return [...new Set(this.#about(model))].map(({ announced }) => announced.announcement)
   }
@@ -189,7 +195,9 @@ export class Directory {
   }
 
   #about(model: string): Entry[] {
-    return [this.#hosts, this.#waiting, this.#offering].flatMap((group) => [...group.get(model)])
+    return [this.#hosts, this.#waiting, this.#offering, this.#seeding].flatMap((group) => [
+      ...group.get(model)
+    ])
   }
 
   stop(): void {
@@ -271,6 +279,7 @@ export class Directory {
     for (const model of entry.announced.hosts) this.#hosts.add(model, entry)
     for (const model of entry.announced.waits) this.#waiting.add(model, entry)
     for (const model of entry.announced.offer.keys()) this.#offering.add(model, entry)
+    for (const model of entry.announced.seeds) this.#seeding.add(model, entry)
     for (const subnet of keysOf(entry.announced)) this.#subnets.add(subnet, entry)
   }
 
@@ -278,6 +287,7 @@ export class Directory {
     for (const model of entry.announced.hosts) this.#hosts.delete(model, entry)
     for (const model of entry.announced.waits) this.#waiting.delete(model, entry)
     for (const model of entry.announced.offer.keys()) this.#offering.delete(model, entry)
+    for (const model of entry.announced.seeds) this.#seeding.delete(model, entry)
     for (const subnet of keysOf(entry.announced)) this.#subnets.delete(subnet, entry)
   }
 

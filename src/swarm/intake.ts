@@ -1,7 +1,14 @@
 /** What others say, by gossip or in answers: read, checked, limited, and kept. */
 import { type Clock, Limits } from '../common/index.ts'
 import { type Gossip, type Judge, type SwarmHost, type Verdict, WireError } from '../net/index.ts'
-import { type Announced, isGoodbye, type Notice, type Opener, SignatureError } from './announcement.ts'
+import {
+  type Announced,
+  isAbout,
+  isGoodbye,
+  type Notice,
+  type Opener,
+  SignatureError
+} from './announcement.ts'
 import type { Applied, Directory } from './directory.ts'
 import { Guard } from './guard.ts'
 import { AUTHOR } from './limits.ts'
@@ -101,9 +108,7 @@ export class Intake {
     const isLast = directory.lastSequenceOf(peer) === sequence
     if (isLast && (known !== undefined || isGoodbye(announced))) return 'accept'
     // Who has stopped hosting a model says so to its followers.
-    const isAboutIt = [announced, known].some(
-      (one) => one?.hosts.has(model) || one?.waits.has(model) || one?.offer.has(model)
-    )
+    const isAboutIt = [announced, known].some((one) => one !== undefined && isAbout(one, model))
     if (!isAboutIt) return 'ignore'
     if (directory.lastSequenceOf(peer) >= sequence) return 'ignore'
     // What is needed to prove a liar wrong is as many as observers may withdraw.
