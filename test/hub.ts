@@ -14,6 +14,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join, relative, sep } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 
 export interface TestHubInit {
   readonly folder: string
@@ -201,20 +202,20 @@ export class TestHub {
     }
     response.writeHead(isPart ? 206 : 200, { ...headers, ...fault.headers })
     const length = Math.min(fault.resetAfter ?? fault.silentAfter ?? size, end - start - (fault.short ?? 0))
+    response.flushHeaders()
     if (length > 0) {
-      for await (const chunk of createReadStream(path, { start, end: start + length - 1 })) {
-        const bytes = chunk as Uint8Array
-        this.#bytesSent += bytes.byteLength
-        if (
-          !response.write(fault.corrupt ? bytes.map((byte) => byte ^ 0xff) : bytes) &&
-          !response.destroyed
-        ) {
-          await Promise.race([once(response, 'drain'), once(response, 'close')])
-        }
-      }
-    } else response.flushHeaders()
+      const file = createReadStream(path, { start, end: start + length - 1 })
+      await pipeline(file, (chunks) => this.#sent(chunks, fault), response, { end: false })
+    }
     if (fault.resetAfter !== undefined) response.socket?.resetAndDestroy()
     else if (fault.silentAfter === undefined) response.end()
+  }
+
+  async *#sent(chunks: AsyncIterable<Uint8Array>, { corrupt }: Fault): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.#bytesSent += chunk.byteLength
+      yield corrupt ? chunk.map((byte) => byte ^ 0xff) : chunk
+    }
   }
 }
 

@@ -57,10 +57,8 @@ export class HttpPieces implements PieceSource {
     const tokenizer = createHash('sha256').update(this.#tokenizer).digest('hex')
     const other = manifest.items.find((item) => !this.#isItem(item, tokenizer === manifest.tokenizer))
     if (other !== undefined) {
-      throw new ShoalError(
-        'MODEL',
-        `${this.name} is another model: its ${other.name} differs. Use another source.`
-      )
+      const message = `${this.name} is another model ("${other.name}" differs): use another source.`
+      throw new ShoalError('MODEL', message)
     }
   }
 
