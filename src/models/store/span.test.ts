@@ -1,0 +1,117 @@
+// What the engine computes from a store's files, compared bit by bit with the model that they came from.
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { writeModelFile } from '../../../test/models/file.ts'
+import { type TinyModelName, tinyModel } from '../../../test/models/index.ts'
+import type { LlamaEngine } from '../../engine/index.ts'
+import { startEngine } from '../../engine/testing.ts'
+import { partsOf } from '../content.ts'
+import type { SpanFiles } from '../span-files.ts'
+import { Store } from './store.ts'
+import { DEMO, fill, openPieces, temporaryFolder } from './testing.ts'
+
+type Range = readonly [start: number, end: number]
+
+const TOKENS = Int32Array.from({ length: 40 }, (_, index) => 3 + ((index * 37) % 200))
+
+function start({ files, embedding }: SpanFiles): Promise<LlamaEngine> {
+  return startEngine({ files, ...(embedding === undefined ? {} : { embedding }) })
+}
+
+/** A prompt, then some single rows: what leaves an engine for what enters it. */
+async function runRows(engine: LlamaEngine, inputs?: readonly Float32Array[]): Promise<Float32Array[]> {
+  const outputs: Float32Array[] = []
+  const steps = [
+    TOKENS.subarray(0, 32),
+    ...Array.from({ length: 8 }, (_, at) => TOKENS.subarray(32 + at, 33 + at))
+  ]
+  let position = 0
+  for (const [index, tokens] of steps.entries()) {
+    const hidden = inputs?.[index]
+    const output = engine.description.hiddenStates ? 'hidden' : 'logits-all'
+    const group = {
+      sequence: 0,
+      position,
+      tokens,
+      output,
+      ...(hidden === undefined ? {} : { hidden })
+    } as const
+    const [result] = (await engine.run([group])).groups
+    if (result?.error !== undefined) throw result.error
+    outputs.push((result?.hidden ?? result?.logits) as Float32Array)
+    position += tokens.length
+  }
+  return outputs
+}
+
+async function withEngine<T>(engine: LlamaEngine, use: (engine: LlamaEngine) => Promise<T>): Promise<T> {
+  try {
+    return await use(engine)
+  } finally {
+    await engine.stop()
+  }
+}
+
+/** Fetches what these spans lack, and computes with each from the store. Resolves also to how much was fetched. */
+async function runChain(
+  store: Store,
+  id: string,
+  source: Parameters<typeof fill>[1],
+  ranges: readonly Range[]
+): Promise<{ logits: Float32Array[]; fetched: number }> {
+  let between: Float32Array[] | undefined
+  let fetched = 0
+  for (const [from, to] of ranges) {
+    const model = await store.get(id)
+    const range = { start: from, end: to }
+    fetched += await fill(model, source, partsOf(model.manifest.items, range, model.manifest.blockCount))
+    const span = await store.span(id, range)
+    const inputs = between
+    between = await withEngine(await span.load(start), (engine) => runRows(engine, inputs))
+    span.release()
+  }
+  return { logits: between as Float32Array[], fetched }
+}
+
+async function fileOf(name: TinyModelName | 'demo', folder: string): Promise<string> {
+  return name === 'demo' ? DEMO : writeModelFile(folder, name, tinyModel(name))
+}
+
+test.each([
+  'demo',
+  'llama',
+  'llama-tied',
+  'llama-rope-freqs',
+  'gemma2',
+  'gemma3',
+  'qwen3moe',
+  'phi3-long',
+  'gpt-oss'
+] as const)('%s: spans, then others of the same files, then the whole', async (name) => {
+  const folder = await temporaryFolder()
+  const path = await fileOf(name, folder)
+  const { manifest, source } = await openPieces(path)
+  const expected = await withEngine(await startEngine({ files: [path] }), (engine) => runRows(engine))
+  const store = await Store.open({ folder: join(folder, 'store') })
+  await store.add(manifest)
+  const { id, blockCount: n } = manifest
+  const [third, half] = [3, Math.floor(n / 2)]
+  const chains: Range[][] = [
+    [
+      [0, third],
+      [third, n - 2],
+      [n - 2, n]
+    ],
+    [
+      [0, half],
+      [half, n]
+    ],
+    [[0, n]]
+  ]
+  for (const [index, ranges] of chains.entries()) {
+    const { logits, fetched } = await runChain(store, id, source, ranges)
+    expect(logits, `chain ${index}`).toEqual(expected)
+    expect(fetched > 0).toBe(index === 0) // after that, all is there
+  }
+  await store.close()
+})
