@@ -2,63 +2,150 @@
 // @generated from file manifest.proto (package shoal.models.v1, syntax proto3)
 /* eslint-disable */
 
-import type { Message } from '@bufbuild/protobuf'
-import type { GenFile, GenMessage } from '@bufbuild/protobuf/codegenv2'
-import { fileDesc, messageDesc } from '@bufbuild/protobuf/codegenv2'
+import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file manifest.proto.
  */
-export const file_manifest: GenFile =
-  /*@__PURE__*/
-  fileDesc(
-    'Cg5tYW5pZmVzdC5wcm90bxIPc2hvYWwubW9kZWxzLnYxIpEBCghNYW5pZmVzdBIPCgd2ZXJzaW9uGAEgASgNEg4KBmhlYWRlchgCIAEoDBITCgtwaWVjZV9ieXRlcxgDIAEoDRIOCgZwaWVjZXMYBCABKAwSEQoJdG9rZW5pemVyGAUgASgMEhcKD3Rva2VuaXplcl9ieXRlcxgGIAEoBBITCgtmaW5nZXJwcmludBgHIAEoDGIGcHJvdG8z'
-  )
+export const file_manifest: GenFile = /*@__PURE__*/
+  fileDesc("Cg5tYW5pZmVzdC5wcm90bxIPc2hvYWwubW9kZWxzLnYxIpEBCghNYW5pZmVzdBIPCgd2ZXJzaW9uGAEgASgNEg4KBmhlYWRlchgCIAEoDBITCgtwaWVjZV9ieXRlcxgDIAEoDRIOCgZwaWVjZXMYBCABKAwSEQoJdG9rZW5pemVyGAUgASgMEhcKD3Rva2VuaXplcl9ieXRlcxgGIAEoBBITCgtmaW5nZXJwcmludBgHIAEoDCKdAQoHTGlzdGluZxINCgVtb2RlbBgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB2xpY2VuY2UYAyABKAkSLgoHc291cmNlcxgEIAMoCzIdLnNob2FsLm1vZGVscy52MS5MaXN0ZWRTb3VyY2USDgoGY29kZWNzGAUgAygJEhEKCXB1Ymxpc2hlchgGIAEoCRIRCglzaWduYXR1cmUYDyABKAwiOgoMTGlzdGVkU291cmNlEioKBXBhcnRzGAEgAygLMhsuc2hvYWwubW9kZWxzLnYxLkxpc3RlZFBhcnQiKAoKTGlzdGVkUGFydBILCgN1cmwYASABKAkSDQoFYnl0ZXMYAiABKARiBnByb3RvMw");
 
 /**
  * Its SHA-256 is the model's id: no field is ever added.
  *
  * @generated from message shoal.models.v1.Manifest
  */
-export type Manifest = Message<'shoal.models.v1.Manifest'> & {
+export type Manifest = Message<"shoal.models.v1.Manifest"> & {
   /**
    * @generated from field: uint32 version = 1;
    */
-  version: number
+  version: number;
 
   /**
    * @generated from field: bytes header = 2;
    */
-  header: Uint8Array
+  header: Uint8Array;
 
   /**
    * @generated from field: uint32 piece_bytes = 3;
    */
-  pieceBytes: number
+  pieceBytes: number;
 
   /**
    * @generated from field: bytes pieces = 4;
    */
-  pieces: Uint8Array
+  pieces: Uint8Array;
 
   /**
    * @generated from field: bytes tokenizer = 5;
    */
-  tokenizer: Uint8Array
+  tokenizer: Uint8Array;
 
   /**
    * @generated from field: uint64 tokenizer_bytes = 6;
    */
-  tokenizerBytes: bigint
+  tokenizerBytes: bigint;
 
   /**
    * @generated from field: bytes fingerprint = 7;
    */
-  fingerprint: Uint8Array
-}
+  fingerprint: Uint8Array;
+};
 
 /**
  * Describes the message shoal.models.v1.Manifest.
  * Use `create(ManifestSchema)` to create a new message.
  */
-export const ManifestSchema: GenMessage<Manifest> = /*@__PURE__*/ messageDesc(file_manifest, 0)
+export const ManifestSchema: GenMessage<Manifest> = /*@__PURE__*/
+  messageDesc(file_manifest, 0);
+
+/**
+ * What somebody says about a manifest. The signature is of everything else.
+ *
+ * @generated from message shoal.models.v1.Listing
+ */
+export type Listing = Message<"shoal.models.v1.Listing"> & {
+  /**
+   * @generated from field: bytes model = 1;
+   */
+  model: Uint8Array;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string licence = 3;
+   */
+  licence: string;
+
+  /**
+   * @generated from field: repeated shoal.models.v1.ListedSource sources = 4;
+   */
+  sources: ListedSource[];
+
+  /**
+   * @generated from field: repeated string codecs = 5;
+   */
+  codecs: string[];
+
+  /**
+   * @generated from field: string publisher = 6;
+   */
+  publisher: string;
+
+  /**
+   * @generated from field: bytes signature = 15;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message shoal.models.v1.Listing.
+ * Use `create(ListingSchema)` to create a new message.
+ */
+export const ListingSchema: GenMessage<Listing> = /*@__PURE__*/
+  messageDesc(file_manifest, 1);
+
+/**
+ * @generated from message shoal.models.v1.ListedSource
+ */
+export type ListedSource = Message<"shoal.models.v1.ListedSource"> & {
+  /**
+   * @generated from field: repeated shoal.models.v1.ListedPart parts = 1;
+   */
+  parts: ListedPart[];
+};
+
+/**
+ * Describes the message shoal.models.v1.ListedSource.
+ * Use `create(ListedSourceSchema)` to create a new message.
+ */
+export const ListedSourceSchema: GenMessage<ListedSource> = /*@__PURE__*/
+  messageDesc(file_manifest, 2);
+
+/**
+ * @generated from message shoal.models.v1.ListedPart
+ */
+export type ListedPart = Message<"shoal.models.v1.ListedPart"> & {
+  /**
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+};
+
+/**
+ * Describes the message shoal.models.v1.ListedPart.
+ * Use `create(ListedPartSchema)` to create a new message.
+ */
+export const ListedPartSchema: GenMessage<ListedPart> = /*@__PURE__*/
+  messageDesc(file_manifest, 3);
+
