@@ -26,7 +26,7 @@ export interface ExchangeComponents {
   readonly clock: Clock
   readonly random: () => number
   /** What this node has, and gives to others; also while it is being fetched. */
-  readonly models: (id: string) => StoredModel | undefined
+  readonly models: (id: string) => StoredModel | undefined | Promise<StoredModel | undefined>
   /** Its bytes. */
   readonly listing?: (id: string) => Promise<Uint8Array | undefined>
 }
@@ -68,7 +68,7 @@ export class Exchange {
 
   /** For Handlers.pieces. */
   serve(stream: PieceStream): void {
-    const begin = (message: PieceMessage | { type: 'chunk' }): PieceLink | undefined => {
+    const begin = async (message: PieceMessage | { type: 'chunk' }): Promise<PieceLink | undefined> => {
       if (message.type === 'open') return this.#accept(stream, message)
       if (message.type !== 'get')
         throw new WireError('INVALID', `a stream begins with ${message.type}`, 'type')
@@ -90,7 +90,7 @@ export class Exchange {
     this.#checkPeer(peer)
     const controller = new AbortController()
     const either = signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal])
-    const source = this.#open(peer, addresses, this.#modelOf(id), either)
+    const source = this.#open(peer, addresses, id, either)
     this.#opening.set(key, { source, controller })
     try {
       return await source
@@ -167,12 +167,8 @@ export class Exchange {
     await Promise.all([...this.#links.values()].map(({ link }) => link.stream.close()))
   }
 
-  async #open(
-    peer: string,
-    addresses: string[],
-    model: StoredModel,
-    signal: AbortSignal
-  ): Promise<PeerSource> {
+  async #open(peer: string, addresses: string[], id: string, signal: AbortSignal): Promise<PeerSource> {
+    const model = await this.#modelOf(id)
     const stream = await this.#components.host.openPieces(peer, addresses, signal)
     const told = model.bitfield
     stream.send({ type: 'open', model: model.manifest.id, pieces: told })
@@ -190,17 +186,17 @@ export class Exchange {
     return source as unknown as PeerSource
   }
 
-  #accept(
+  async #accept(
     stream: PieceStream,
     { model: id, pieces }: Extract<PieceMessage, { type: 'open' }>
-  ): PieceLink | undefined {
+  ): Promise<PieceLink | undefined> {
     const { peer } = stream
     const refuse = (code: string, message: string): undefined => {
       stream.send({ type: 'refused', code, message })
       void stream.close()
       return undefined
     }
-    const model = this.#components.models(id)
+    const model = await this.#components.models(id)
     if (model?.manifest.pieces === undefined) return refuse('model', 'this node has no pieces of it')
     const key = keyOf(id, peer)
     const known = this.#links.get(key)
@@ -273,14 +269,14 @@ export class Exchange {
     if (!this.#documents.take(stream.peer)) return refuse('busy', 'asked too often')
     const bytes =
       document === 'manifest'
-        ? this.#components.models(id)?.manifest.bytes
+        ? (await this.#components.models(id))?.manifest.bytes
         : await this.#components.listing?.(id)
     if (bytes === undefined || bytes.byteLength === 0) return refuse(document, 'this node does not have it')
     await sendDocument(stream, bytes, (length) => this.seeder.pace(length))
   }
 
-  #modelOf(id: string): StoredModel {
-    const model = this.#components.models(id)
+  async #modelOf(id: string): Promise<StoredModel> {
+    const model = await this.#components.models(id)
     if (model?.manifest.pieces !== undefined) return model
     throw new ShoalError(
       'MODEL',

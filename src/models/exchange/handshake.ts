@@ -16,12 +16,12 @@ const TIMEOUT_MS = 10_000
 type Incoming = PieceMessage | PieceChunk
 
 /**
- * Gives the first message to `begin`, which says who listens from then on. Rejects when there is none, or `begin`
- * throws; the stream is reset then.
+ * Gives the first message to `begin`, which says who listens from then on, at once or later: who began waits for an
+ * answer, and may say nothing more until then. Rejects when there is none, or `begin` throws; the stream is reset then.
  */
 export async function firstMessage(
   stream: PieceStream,
-  begin: (message: Incoming) => Listener<Incoming> | undefined,
+  begin: (message: Incoming) => Listener<Incoming> | undefined | Promise<Listener<Incoming> | undefined>,
   signal?: AbortSignal
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -36,19 +36,30 @@ export async function firstMessage(
   const abort = (): void => give(signal?.reason)
   signal?.addEventListener('abort', abort, { once: true })
   let listener: Listener<Incoming> | undefined
-  let isFirst = true
+  let ended: { error: Error | undefined } | undefined
+  let state: 'first' | 'answering' | 'begun' = 'first'
+  const begun = (by: Listener<Incoming> | undefined): void => {
+    listener = by
+    state = 'begun'
+    if (ended !== undefined) listener?.end(ended.error)
+    resolve()
+  }
   stream.start({
     receive: (message) => {
-      if (!isFirst) {
+      if (state === 'begun') {
         listener?.receive(message)
         return
       }
-      isFirst = false
-      listener = begin(message)
-      resolve()
+      if (state === 'answering')
+        throw new WireError('INVALID', 'a message that does not wait for the answer', 'type')
+      state = 'answering'
+      const by = begin(message)
+      if (by instanceof Promise) by.then(begun, give)
+      else begun(by)
     },
     end: (error) => {
       reject(error ?? new NetError('CLOSED', `${stream.peer} ended the stream`))
+      ended = { error }
       listener?.end(error)
     }
   })

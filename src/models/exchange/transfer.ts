@@ -349,6 +349,7 @@ export class Transfer {
         this.#done.reject(error)
         return
       }
+      if (!this.#suppliers.has(supplier.source)) return // that was its second
       this.#drop(supplier)
       this.#init.onBadSource?.(supplier.source)
       await supplier.source.close().catch(() => {})
