@@ -1,14 +1,18 @@
 // What the engine computes from a store's files, compared bit by bit with the model that they came from.
+import { readdir, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { writeModelFile } from '../../../test/models/file.ts'
 import { type TinyModelName, tinyModel } from '../../../test/models/index.ts'
+import { FileSource } from '../../common/index.ts'
 import type { LlamaEngine } from '../../engine/index.ts'
 import { startEngine } from '../../engine/testing.ts'
+import { readGguf } from '../../gguf/index.ts'
 import { partsOf } from '../content.ts'
+import { makeManifest } from '../manifest.ts'
 import type { SpanFiles } from '../span-files.ts'
 import { Store } from './store.ts'
-import { DEMO, fill, openPieces, temporaryFolder } from './testing.ts'
+import { allParts, DEMO, fill, openPieces, temporaryFolder } from './testing.ts'
 
 type Range = readonly [start: number, end: number]
 
@@ -113,5 +117,74 @@ test.each([
     expect(logits, `chain ${index}`).toEqual(expected)
     expect(fetched > 0).toBe(index === 0) // after that, all is there
   }
+  await store.close()
+})
+
+test('a span is loaded while others of the same files run, and again when its engine has died', async () => {
+  const { manifest, source } = await openPieces()
+  const folder = await temporaryFolder()
+  const [mine, other] = [await Store.open({ folder }), await Store.open({ folder })]
+  await mine.add(manifest)
+  await fill(await mine.get(manifest.id), source, allParts(manifest))
+  const first = await mine.span(manifest.id, { start: 0, end: 6 })
+  const second = await other.span(manifest.id, { start: 0, end: 7 })
+  const running = await first.load(start)
+  const expected = await runRows(running)
+  // both at once: each has to wait for the other's headers
+  const [again, longer] = await Promise.all([first.load(start), second.load(start)])
+  for (const engine of [again, running]) {
+    await engine.drop(0)
+    expect(await runRows(engine)).toEqual(expected)
+  }
+  expect([again.description.blocks, longer.description.blocks]).toEqual([6, 7])
+  for (const engine of [running, again, longer]) await engine.stop()
+  for (const store of [mine, other]) await store.close()
+})
+
+test('what is not all there is not loaded', async () => {
+  const { manifest, source } = await openPieces()
+  const store = await Store.open({ folder: await temporaryFolder() })
+  await store.add(manifest)
+  const model = await store.get(manifest.id)
+  const range = { start: 2, end: 4 }
+  await fill(model, source, new Set(['globals', 'block-2']))
+  await expect(store.span(manifest.id, range)).rejects.toMatchObject({
+    code: 'INCOMPLETE',
+    message: /of block-3 /
+  })
+  await fill(model, source, new Set(['block-3']))
+  const span = await store.span(manifest.id, range)
+  await truncate(join(model.folder, 'block-3.gguf'), 0)
+  await store.verify(manifest.id)
+  await expect(span.load(start)).rejects.toMatchObject({ code: 'INCOMPLETE' })
+  for (const [from, to] of [
+    [0, 9],
+    [3, 3],
+    [-1, 2],
+    [0.5, 2]
+  ] as const) {
+    await expect(store.span(manifest.id, { start: from, end: to })).rejects.toMatchObject({ code: 'SPAN' })
+  }
+  await store.close()
+})
+
+test('the same bytes of a file are loaded and seeded', async () => {
+  const { manifest, source } = await openPieces()
+  const store = await Store.open({ folder: await temporaryFolder() })
+  await store.add(manifest)
+  const model = await store.get(manifest.id)
+  await fill(model, source, allParts(manifest))
+  const span = await store.span(manifest.id, { start: 0, end: 8 })
+  await span.load(async ({ files }) => {
+    const sources = await FileSource.openAll(files)
+    const gguf = await readGguf(sources)
+    expect((await makeManifest(gguf)).items).toEqual(manifest.items)
+    for (const each of sources) await each.close()
+  })
+  expect((await store.verify(manifest.id)).bad).toEqual([])
+  const folder = join(model.folder, 'spans')
+  const kept = await Promise.all((await readdir(folder)).map((file) => stat(join(folder, file))))
+  const [blocks] = kept.map(({ size }) => size)
+  expect(blocks).toBeLessThan((manifest.items[0]?.byteLength ?? 0) + 8192) // the vocabulary, and nothing of the blocks
   await store.close()
 })
