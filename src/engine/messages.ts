@@ -1,9 +1,11 @@
 /** What crosses between the engine's process and its parent, and how rows are laid out in the body. */
 
+import type { QuantizeSettings, ScoredRun, TextRun } from './adaptation.ts'
 import type { BatchResult, GroupResult, Output, RowGroup, SamplerSettings } from './contract.ts'
 import type { EngineErrorCode } from './errors.ts'
 import { EngineError } from './errors.ts'
 import type { LoadedInit, SpanMetadata } from './llama/load.ts'
+import type { ImatrixHead } from './llama/quantize.ts'
 
 export type Request =
   | { readonly op: 'load'; readonly init: LoadedInit; readonly metadata: SpanMetadata }
@@ -23,6 +25,9 @@ export type Request =
   | { readonly op: 'pieces'; readonly special: boolean }
   | { readonly op: 'devices' }
   | { readonly op: 'memory' }
+  | { readonly op: 'quantize'; readonly settings: QuantizeSettings & { readonly imatrix?: ImatrixHead } }
+  | { readonly op: 'importance'; readonly run: TextRun }
+  | { readonly op: 'score'; readonly run: ScoredRun }
 
 /** A group without its arrays, which follow in the body in this order: ids, then hidden states. */
 export interface GroupHead {

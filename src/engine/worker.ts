@@ -7,8 +7,11 @@ import { Channel, type Message } from './channel.ts'
 import type { EngineDescription } from './contract.ts'
 import { EngineError } from './errors.ts'
 import { listDevices } from './llama/devices.ts'
+import { evaluateText } from './llama/evaluate.ts'
+import { collectImportance } from './llama/importance.ts'
 import { type Llama, loadLlama } from './llama/library.ts'
 import { loadModel } from './llama/load.ts'
+import { quantizeFile } from './llama/quantize.ts'
 import { LlamaSpan } from './llama/span.ts'
 import { verifyLibrary } from './llama/verify.ts'
 import { Vocabulary } from './llama/vocabulary.ts'
@@ -84,19 +87,52 @@ function perform(request: Request, body: Uint8Array): Reply {
       return { head: { devices: listDevices(llama as Llama) } }
     case 'memory':
       return { head: { bytes: process.memoryUsage.rss() } }
+    case 'quantize': {
+      const weights = new Float32Array(body.buffer, body.byteOffset, body.byteLength / 4)
+      return {
+        head: { report: quantizeFile(openLibrary(false), request.settings, weights, progressReport()) }
+      }
+    }
+    case 'importance': {
+      const library = openLibrary(request.run.gpuLayers !== 0)
+      const { chunks, entries } = collectImportance(library, request.run, textOf(body), progressReport())
+      const lengths = entries.map(({ name, sums, counts }) => {
+        return { name, sums: sums.length, counts: counts.length }
+      })
+      return { head: { chunks, lengths }, parts: entries.flatMap(({ sums, counts }) => [sums, counts]) }
+    }
+    case 'score': {
+      const library = openLibrary(request.run.gpuLayers !== 0)
+      const scores = evaluateText(library, request.run, textOf(body), progressReport())
+      const { tokens, chunks, loss, compared } = scores
+      return { head: { tokens, chunks }, parts: [loss, ...Object.values(compared ?? {})] }
+    }
   }
 }
 
-function load({ init, metadata }: Extract<Request, { op: 'load' }>): EngineDescription {
+function textOf(body: Uint8Array): string {
+  return new TextDecoder().decode(body)
+}
+
+function openLibrary(gpu: boolean): Llama {
+  llama = loadLlama({ gpu })
+  verifyLibrary(llama)
+  llama.llama_backend_init()
+  return llama
+}
+
+function progressReport(): (fraction: number) => void {
   let reported = 0
-  const onProgress = (fraction: number): void => {
+  return (fraction) => {
     if (fraction - reported < PROGRESS_STEP && fraction < 1) return
     reported = fraction
     channel.send({ progress: fraction })
   }
-  llama = loadLlama({ gpu: init.gpuLayers !== 0 })
-  verifyLibrary(llama)
-  llama.llama_backend_init()
+}
+
+function load({ init, metadata }: Extract<Request, { op: 'load' }>): EngineDescription {
+  const onProgress = progressReport()
+  const llama = openLibrary(init.gpuLayers !== 0)
   if (!init.vocabularyOnly) {
     span = new LlamaSpan(llama, init, metadata, onProgress)
     vocabulary = span.vocabulary

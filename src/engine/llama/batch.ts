@@ -1,6 +1,6 @@
 /** The arrays of a `llama_batch`, in memory that stays put, written through typed views. */
-import koffi from 'koffi'
 import type { RowGroup } from '../contract.ts'
+import { allocate } from './memory.ts'
 
 export class BatchBuffers {
   /** Hidden states of the batch, `[rows, width]`: what is injected. */
@@ -15,14 +15,11 @@ export class BatchBuffers {
   readonly #pointers: Record<'token' | 'embd' | 'pos' | 'n_seq_id' | 'seq_id' | 'logits', bigint>
   #injected = false
 
+  /** With a width of 0 its rows are ids only. */
   constructor(maxRows: number, width: number) {
     this.#width = width
-    const allocate = (bytes: number): { pointer: bigint; memory: ArrayBuffer } => {
-      const pointer = koffi.address(koffi.alloc('uint8_t', bytes))
-      return { pointer, memory: koffi.view(pointer, bytes) }
-    }
     const tokens = allocate(maxRows * 4)
-    const hidden = allocate(maxRows * width * 4)
+    const hidden = width === 0 ? { pointer: 0n, memory: new ArrayBuffer(0) } : allocate(maxRows * width * 4)
     const positions = allocate(maxRows * 4)
     const counts = allocate(maxRows * 4)
     const sequences = allocate(maxRows * 4)
@@ -52,7 +49,11 @@ export class BatchBuffers {
   }
 
   /** Appends a group's rows, as ids or (with `hidden`) as hidden states. A batch is all of one or the other. */
-  add(group: RowGroup, hidden: Float32Array | undefined, outputs: 'none' | 'last' | 'all'): void {
+  add(
+    group: Omit<RowGroup, 'output'>,
+    hidden: Float32Array | undefined,
+    outputs: 'none' | 'last' | 'all'
+  ): void {
     const start = this.rows
     const count = group.tokens.length
     this.#injected = hidden !== undefined

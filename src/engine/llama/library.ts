@@ -107,10 +107,14 @@ export function loadLlama(options: { gpu: boolean }) {
     ggml_free: base.func('void ggml_free(void *context)'),
     ggml_new_tensor_2d: base.func('void *ggml_new_tensor_2d(void *context, int type, int64_t a, int64_t b)'),
     ggml_set_name: base.func('void *ggml_set_name(void *tensor, const char *name)'),
+    ggml_mul_mat: base.func('void *ggml_mul_mat(void *context, void *a, void *b)'),
+    ggml_op_name: base.func('const char *ggml_op_name(int op)'),
+    ggml_nbytes: base.func('size_t ggml_nbytes(void *tensor)'),
     ggml_get_data: base.func('void *ggml_get_data(void *tensor)'),
 
     // models
     llama_version: llama.func('const char *llama_version()'),
+    llama_log_set: llama.func('llama_log_set', 'void', [koffi.pointer(structs.LogCallback), 'void *']),
     llama_backend_init: llama.func('void llama_backend_init()'),
     llama_model_default_params: llama.func('llama_model_default_params', structs.ModelParams, []),
     llama_model_load_from_splits: llama.func('llama_model_load_from_splits', 'void *', [
@@ -130,6 +134,18 @@ export function loadLlama(options: { gpu: boolean }) {
     llama_model_is_hybrid: llama.func('bool llama_model_is_hybrid(void *model)'),
     llama_model_has_encoder: llama.func('bool llama_model_has_encoder(void *model)'),
     llama_model_is_diffusion: llama.func('bool llama_model_is_diffusion(void *model)'),
+
+    llama_ftype_name: llama.func('const char *llama_ftype_name(int ftype)'),
+    llama_model_quantize_default_params: llama.func(
+      'llama_model_quantize_default_params',
+      structs.QuantizeParams,
+      []
+    ),
+    llama_model_quantize: llama.func('llama_model_quantize', 'uint32_t', [
+      'const char *',
+      'const char *',
+      koffi.pointer(structs.QuantizeParams)
+    ]),
 
     // contexts
     llama_context_default_params: llama.func('llama_context_default_params', structs.ContextParams, []),
@@ -165,6 +181,8 @@ export function loadLlama(options: { gpu: boolean }) {
     llama_vocab_bos: llama.func('int32_t llama_vocab_bos(void *vocab)'),
     llama_vocab_eos: llama.func('int32_t llama_vocab_eos(void *vocab)'),
     llama_vocab_is_eog: llama.func('bool llama_vocab_is_eog(void *vocab, int32_t token)'),
+    llama_vocab_get_add_bos: llama.func('bool llama_vocab_get_add_bos(void *vocab)'),
+    llama_vocab_get_add_eos: llama.func('bool llama_vocab_get_add_eos(void *vocab)'),
     llama_tokenize: llama.func(
       'int32_t llama_tokenize(void *vocab, const uint8_t *text, int32_t bytes, _Out_ int32_t *tokens, int32_t max, bool add_special, bool parse_special)'
     ),

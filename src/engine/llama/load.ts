@@ -3,7 +3,14 @@ import koffi from 'koffi'
 import type { EmbeddingTable, EngineInit, KvType } from '../contract.ts'
 import { EngineError } from '../errors.ts'
 import type { Llama, Pointer } from './library.ts'
-import { FLASH_ATTENTION, GGML_TYPE, LOAD_MODE_NONE, ProgressCallback, ThreadpoolParams } from './structs.ts'
+import {
+  FLASH_ATTENTION,
+  GGML_TYPE,
+  LOAD_MODE_NONE,
+  ProgressCallback,
+  ThreadpoolNew,
+  ThreadpoolParams
+} from './structs.ts'
 
 /** What the engine must know of a span beside what llama.cpp reads from it. */
 export interface SpanMetadata {
@@ -27,7 +34,10 @@ const KV_TYPES: Record<KvType, number> = {
   q4_0: GGML_TYPE.q4_0
 }
 
-export function loadModel(llama: Llama, init: LoadedInit, onProgress: (f: number) => void): Pointer {
+/** What of an engine's init says which model to load, and where to. */
+export type ModelInit = Pick<LoadedInit, 'files' | 'vocabularyOnly' | 'gpuLayers'>
+
+export function loadModel(llama: Llama, init: ModelInit, onProgress: (f: number) => void): Pointer {
   const callback = koffi.register((fraction: number) => {
     onProgress(fraction)
     return true
@@ -96,7 +106,7 @@ export function loadContext(
  * Threads that sleep between batches. ggml's default spins for a while after each, which on a machine that
  * also runs the network (or another stage) takes the core away from whoever has work.
  */
-function attachThreads(llama: Llama, context: Pointer, threads: number): void {
+export function attachThreads(llama: Llama, context: Pointer, threads: number): void {
   const cpu = llama.ggml_backend_dev_by_type(0) as Pointer
   const make = llama.ggml_backend_reg_get_proc_address(
     llama.ggml_backend_dev_backend_reg(cpu),
@@ -107,7 +117,7 @@ function attachThreads(llama: Llama, context: Pointer, threads: number): void {
   llama.ggml_threadpool_params_init(params, threads)
   const settings = koffi.decode(params, ThreadpoolParams) as Record<string, unknown>
   koffi.encode(params, ThreadpoolParams, { ...settings, poll: 0 })
-  const pool = koffi.call(make, koffi.proto('void *ggml_threadpool_new(void *params)'), params)
+  const pool = koffi.call(make, ThreadpoolNew, params)
   koffi.free(params)
   llama.llama_attach_threadpool(context, pool, pool)
 }

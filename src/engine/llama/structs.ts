@@ -75,6 +75,36 @@ export const Batch = koffi.struct('llama_batch', {
   logits: 'void *'
 })
 
+export const QuantizeParams = koffi.struct('llama_model_quantize_params', {
+  nthread: 'int32_t',
+  ftype: 'int32_t',
+  output_tensor_type: 'int32_t',
+  token_embedding_type: 'int32_t',
+  allow_requantize: 'bool',
+  quantize_output_tensor: 'bool',
+  only_copy: 'bool',
+  pure: 'bool',
+  keep_split: 'bool',
+  dry_run: 'bool',
+  imatrix: 'void *',
+  kv_overrides: 'void *',
+  tt_overrides: 'void *',
+  prune_layers: 'void *',
+  max_buf_size: 'size_t'
+})
+
+export const ImatrixData = koffi.struct('llama_model_imatrix_data', {
+  name: 'void *',
+  data: 'void *',
+  size: 'size_t'
+})
+
+/**
+ * `llama_model_kv_override`, in bytes: a tag, a key of 128 bytes, and a union of 128 bytes. An array of them ends
+ * with an empty key.
+ */
+export const KV_OVERRIDE = { bytes: 264, key: 4, value: 136, textBytes: 128, integer: 0, text: 3 } as const
+
 export const SamplerChainParams = koffi.struct('llama_sampler_chain_params', { no_perf: 'bool' })
 
 export const TokenData = koffi.struct('llama_token_data', { id: 'int32_t', logit: 'float', p: 'float' })
@@ -97,17 +127,22 @@ export const ThreadpoolParams = koffi.struct('ggml_threadpool_params', {
   paused: 'bool'
 })
 
+export const ThreadpoolNew = koffi.proto('void *ggml_threadpool_new(void *params)')
+
 /** `bool (*)(ggml_tensor *, bool ask, void *)`, called for every node of a compute graph. */
 export const EvalCallback = koffi.proto(
   'bool ggml_backend_sched_eval_callback(void *t, bool ask, void *data)'
 )
+export const LogCallback = koffi.proto('void ggml_log_callback(int level, const char *text, void *data)')
 export const ProgressCallback = koffi.proto('bool llama_progress_callback(float progress, void *data)')
 
 /** Where things lie in a `ggml_tensor`, in bytes. `verify.ts` checks each with ggml's own accessors. */
-export const TENSOR = { type: 0, ne: 16, data: 248, name: 256 } as const
+export const TENSOR = { type: 0, ne: 16, nb: 48, op: 80, src: 152, data: 248, name: 256 } as const
 
 /** The constants of the C headers that we use. */
 export const GGML_TYPE = { f32: 0, f16: 1, q4_0: 2, q8_0: 8, bf16: 30 } as const
+/** Those of `ggml_op` that multiply by weights; the second one by a choice of experts. */
+export const GGML_OP = { MUL_MAT: 29, MUL_MAT_ID: 30 } as const
 export const FLASH_ATTENTION = { disabled: 0, enabled: 1 } as const
 /** Read the file into buffers; do not map it. */
 export const LOAD_MODE_NONE = 0

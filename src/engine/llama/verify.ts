@@ -5,9 +5,9 @@
 import koffi from 'koffi'
 import { EngineError } from '../errors.ts'
 import type { Llama, Pointer } from './library.ts'
-import { GGML_TYPE, TENSOR, TokenData, TokenDataArray } from './structs.ts'
+import { GGML_OP, GGML_TYPE, TENSOR, TokenData, TokenDataArray } from './structs.ts'
 
-/** Set in llama.cpp v0.5.0 (`llama_context_default_params`, `llama_model_default_params`). */
+/** Set in llama.cpp v0.5.0 (`llama_context_default_params`, `llama_model_default_params`, and so on). */
 const CONTEXT_DEFAULTS: Record<string, unknown> = {
   n_ctx: 512,
   n_batch: 2048,
@@ -40,6 +40,19 @@ const MODEL_DEFAULTS: Record<string, unknown> = {
   use_extra_bufts: true,
   load_mtp: false
 }
+const QUANTIZE_DEFAULTS: Record<string, unknown> = {
+  nthread: 0,
+  ftype: 7, // Q8_0
+  output_tensor_type: 43, // as many as there are: none
+  token_embedding_type: 43,
+  allow_requantize: false,
+  quantize_output_tensor: true,
+  only_copy: false,
+  keep_split: false,
+  imatrix: null,
+  prune_layers: null,
+  max_buf_size: 8 * 1024 ** 3
+}
 
 function fail(what: string): never {
   throw new EngineError(
@@ -68,8 +81,17 @@ function verifyTensor(llama: Llama): void {
     rows === 5 &&
     data === llama.ggml_get_data(tensor) &&
     koffi.decode.string(at(TENSOR.name)) === 'l_out-7'
+  const product = llama.ggml_mul_mat(context, tensor, tensor) as Pointer
+  const pointers = [0, 8].map((offset) => BigInt(koffi.decode.uint64(product + BigInt(TENSOR.src + offset))))
+  const op = koffi.decode.int32(product + BigInt(TENSOR.op))
+  const sameProduct =
+    op === GGML_OP.MUL_MAT &&
+    pointers.every((pointer) => pointer === tensor) &&
+    Number(koffi.decode.int64(at(TENSOR.nb + 8))) === 12 &&
+    Number(llama.ggml_nbytes(tensor)) === 60
   llama.ggml_free(context)
-  if (!same) fail('ggml_tensor')
+  if (!same || !sameProduct) fail('ggml_tensor')
+  for (const [name, id] of Object.entries(GGML_OP)) if (llama.ggml_op_name(id) !== name) fail('ggml_op')
 }
 
 /** The greedy sampler must pick the second of three candidates, through our candidate structs. */
@@ -91,6 +113,7 @@ function verifySampling(llama: Llama): void {
 export function verifyLibrary(llama: Llama): void {
   compare('llama_context_params', llama.llama_context_default_params(), CONTEXT_DEFAULTS)
   compare('llama_model_params', llama.llama_model_default_params(), MODEL_DEFAULTS)
+  compare('llama_model_quantize_params', llama.llama_model_quantize_default_params(), QUANTIZE_DEFAULTS)
   verifyTensor(llama)
   verifySampling(llama)
 }
