@@ -1,6 +1,9 @@
 /** Models on disk: opening them, cutting spans out of them, and certifying that the cuts compute the same. */
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
 export { type ChatMessage, ChatText } from './chat.ts'
+export { type ListedPart, type ListedSource, type Listing, makeListing, readListing } from './listing.ts'
 export { type ModelMemory, memoryOf } from './memory.ts'
 export { type Model, type ModelFile, openModel } from './model-file.ts'
+export * from './names/index.ts'
+export * from './sources/index.ts'
 export { checkSpans, type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'

@@ -1,4 +1,5 @@
 /** Asking servers: redirects, who gets the token, silence. What is asked for, and how often, is for others to say. */
+import { VERSION } from '../../common/index.ts'
 import { SourceError } from './errors.ts'
 import { type Asked, failureOf } from './failures.ts'
 import { Retries, type RetryInit } from './retries.ts'
@@ -105,8 +106,9 @@ export class HttpClient {
 
   #headers(url: URL, headers: Record<string, string>): Record<string, string> {
     const { token } = this.#init
-    if (token === undefined || url.origin !== this.endpoint.origin) return headers
-    return { ...headers, authorization: `Bearer ${token}` }
+    const all = { ...headers, 'user-agent': `shoal/${VERSION}` }
+    if (token === undefined || url.origin !== this.endpoint.origin) return all
+    return { ...all, authorization: `Bearer ${token}` }
   }
 
   #asked(url: URL): Asked {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TestHub } from '../../../test/hub.ts'
 import { ShoalError } from '../../common/index.ts'
 import { HttpClient } from './http.ts'
-import { locate } from './remote-model.ts'
+import { locate, locateListed } from './remote-model.ts'
 
 /** As bartowski, unsloth, ggml-org, mradermacher and Qwen name them. */
 const FILES = [
@@ -144,6 +144,13 @@ describe('an address', () => {
       'http://127.0.0.1:1/user/repo/blob/main/m.gguf'
     ])
   })
+})
+
+test('a listing names files by their addresses, or by a name on the hub', async () => {
+  const named = { parts: [{ url: 'hf:ggml/gpt-oss-20b-GGUF:MXFP4', bytes: 1 }] }
+  expect(await locateListed(http, named)).toEqual(await locate(http, 'hf:ggml/gpt-oss-20b-GGUF:MXFP4'))
+  const parts = ['http://127.0.0.1:1/a', 'http://127.0.0.1:1/b'].map((url) => ({ url, bytes: 1 }))
+  expect(await locateListed(http, { parts })).toEqual(parts.map(({ url }) => url))
 })
 
 test('whatever the hub answers, it is an error that Shoal made or a list of addresses', async () => {

@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Fault, TestHub } from '../../../test/hub.ts'
+import { SourceError } from './errors.ts'
 import { HttpClient, type HttpInit } from './http.ts'
 import { RemoteFile } from './remote-file.ts'
 
@@ -174,6 +176,34 @@ describe('a remote file', () => {
     await expect(open(waiting, 'model.gguf', inWait.signal)).rejects.toThrow('waited enough')
     await expect(file.read(70_000, 10, AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
   })
+})
+
+test('whatever goes wrong, what is read is right, or an error that Shoal made', async () => {
+  const fault: fc.Arbitrary<Fault> = fc.oneof(
+    fc.record({ status: fc.constantFrom(301, 400, 403, 404, 416, 429, 500, 503) }),
+    fc.record({ resetAfter: fc.nat(60_000) }),
+    fc.record({ short: fc.nat(9_000) }),
+    fc.constant<Fault>({ whole: true }),
+    fc.record({ headers: fc.record({ etag: fc.constantFrom('"other"', `"${CONTENT.byteLength}"`) }) }),
+    fc.record({
+      headers: fc.record({ 'content-range': fc.stringMatching(/^bytes \d{1,5}-\d{1,5}\/\d{1,6}$/) })
+    })
+  )
+  const property = fc.asyncProperty(
+    fc.array(fault, { maxLength: 8 }),
+    fc.nat(300_000),
+    async (faults, offset) => {
+      for (const each of faults) hub.fail(each)
+      try {
+        const bytes = await (await open()).read(offset, 90_000)
+        expect(Buffer.compare(bytes, CONTENT.subarray(offset, offset + 90_000))).toBe(0)
+      } catch (error) {
+        expect(error).toBeInstanceOf(SourceError)
+      }
+      hub.heal()
+    }
+  )
+  await fc.assert(property, { seed: 31, numRuns: 300 })
 })
 
 describe('redirects', () => {

@@ -1,6 +1,7 @@
 /** A model that is on a server: its files, its headers, its manifest. */
 import { ShoalError } from '../../common/index.ts'
 import { type GgufModel, readGguf, splitPartNames } from '../../gguf/index.ts'
+import type { ListedSource } from '../listing.ts'
 import { MAX_MANIFEST_BYTES, type Manifest, makeProvisionalManifest, readManifest } from '../manifest.ts'
 import { isHubName, parseHubName } from '../names/hub-name.ts'
 import { SourceError } from './errors.ts'
@@ -37,6 +38,17 @@ export async function locate(http: HttpClient, text: string, signal?: AbortSigna
     part.pathname = pathname
     return part.href
   })
+}
+
+/** The files of one of a listing's sources. */
+export async function locateListed(
+  http: HttpClient,
+  { parts }: ListedSource,
+  signal?: AbortSignal
+): Promise<string[]> {
+  const urls = parts.map(({ url }) => url)
+  const [first = ''] = urls
+  return isHubName(first) ? locate(http, first, signal) : urls
 }
 
 /** Reads the headers: some hundred KB, most of them the vocabulary. */
