@@ -1,4 +1,5 @@
 // Messages and chunks of pieces on a raw stream.
+import { Uint8ArrayList } from 'uint8arraylist'
 import { type RawStream, rejected } from './raw-stream.ts'
 import type { Listener, PieceStream } from './types.ts'
 import { WireError } from './wire/errors.ts'
@@ -59,13 +60,14 @@ export class RawPieceStream implements PieceStream {
     }
   }
 
-  sendChunk(chunk: PieceChunk): Promise<void> {
-    const { byteLength } = chunk.bytes
-    if (byteLength < 1 || byteLength > MAX_CHUNK_BYTES) {
-      return rejected(new WireError('TOO_LARGE', `a chunk of ${byteLength} bytes`, 'chunk'))
+  sendChunks(chunks: readonly PieceChunk[]): Promise<void> {
+    const byteLength = chunks.reduce((sum, { bytes }) => sum + bytes.byteLength, 0)
+    if (byteLength > MAX_CHUNK_BYTES) {
+      return rejected(new WireError('TOO_LARGE', `chunks of ${byteLength} bytes`, 'chunk'))
     }
     try {
-      return this.#raw.write(encodeChunk(chunk)) ? SENT : this.#raw.drained()
+      const bytes = new Uint8ArrayList(...chunks.map(encodeChunk))
+      return this.#raw.write(bytes) ? SENT : this.#raw.drained()
     } catch (error) {
       return rejected(error)
     }

@@ -79,9 +79,9 @@ export interface PieceStream {
   send(message: PieceMessage): boolean
   /**
    * Written before it returns, and not copied. Resolves when the stream can take more (back-pressure); rejects with
-   * `NetError` CLOSED when it has ended. At most MAX_CHUNK_BYTES.
+   * `NetError` CLOSED when it has ended. At most MAX_CHUNK_BYTES in all; small ones together cost less than one by one.
    */
-  sendChunk(chunk: PieceChunk): Promise<void>
+  sendChunks(chunks: readonly PieceChunk[]): Promise<void>
   close(): Promise<void>
   abort(error: Error): void
   readonly closed: Promise<Error | undefined>

@@ -17,7 +17,7 @@ export class Downloads {
   readonly #table: PieceTable
   readonly #send: (type: 'request' | 'cancel', indices: number[]) => void
   readonly #requests = new Map<number, Request>()
-  /** To be sent together. */
+  /** To be sent together: those that follow the pieces of one read from the socket. */
   #queued: number[] = []
 
   constructor(table: PieceTable, send: (type: 'request' | 'cancel', indices: number[]) => void) {
@@ -35,7 +35,7 @@ export class Downloads {
       cancelled.resolve = resolve // the piece may be on its way
     } else {
       this.#requests.set(index, { resolve, piece: undefined, filled: 0 })
-      if (this.#queued.push(index) === 1) queueMicrotask(() => this.#flush())
+      if (this.#queued.push(index) === 1) setImmediate(() => this.#flush())
     }
     return promise
   }

@@ -86,7 +86,7 @@ export async function sendDocument(
   for (let offset = 0; offset < document.byteLength; offset += MAX_CHUNK_BYTES) {
     const bytes = document.subarray(offset, offset + MAX_CHUNK_BYTES)
     await pace(bytes.byteLength)
-    await stream.sendChunk({ type: 'chunk', index: 0, offset, bytes })
+    await stream.sendChunks([{ type: 'chunk', index: 0, offset, bytes }])
   }
   await stream.close()
 }

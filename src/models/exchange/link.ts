@@ -161,7 +161,7 @@ export class PieceLink implements Listener<PieceMessage | PieceChunk> {
   /** A piece has come here: who has it, too, need not know. */
   #tell(index: number): void {
     if (this.theirs.has(index) || this.hasEnded) return
-    if (this.#news.push(index) === 1) queueMicrotask(() => this.#flush())
+    if (this.#news.push(index) === 1) setImmediate(() => this.#flush())
   }
 
   #flush(): void {

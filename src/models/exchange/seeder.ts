@@ -1,6 +1,6 @@
 /** Serves what peers request, within an upload cap that all of them share. */
 import type { Clock } from '../../common/index.ts'
-import { MAX_CHUNK_BYTES } from '../../net/index.ts'
+import { MAX_CHUNK_BYTES, type PieceChunk } from '../../net/index.ts'
 import type { StoredModel } from '../contract.ts'
 import { CHOKE_MS, Choker } from './choker.ts'
 import type { PieceLink } from './link.ts'
@@ -136,11 +136,11 @@ export class Seeder {
     const { uploads, stream } = link
     this.#turns += 1
     let room = MAX_CHUNK_BYTES
-    let sent: Promise<void> | undefined
+    const chunks: PieceChunk[] = []
     for (let first = uploads.ready[0]; first !== undefined && room > 0; first = uploads.ready[0]) {
       const { index, offset } = first
       const bytes = first.bytes.subarray(offset, offset + room)
-      sent = stream.sendChunk({ type: 'chunk', index, offset, bytes })
+      chunks.push({ type: 'chunk', index, offset, bytes })
       first.offset += bytes.byteLength
       room -= bytes.byteLength
       if (first.offset === first.bytes.byteLength) uploads.ready.shift()
@@ -153,7 +153,7 @@ export class Seeder {
       uploads.isBlocked = false
       this.requested()
     }
-    sent?.then(free, free) // who has ended has no requests
+    stream.sendChunks(chunks).then(free, free) // who has ended has no requests
   }
 
   #read(link: PieceLink): void {

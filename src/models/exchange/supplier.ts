@@ -8,6 +8,8 @@ const LEAST_PENDING = 2
 const MOST_PENDING = 128
 /** More than the line holds, so that what it holds can be found out (as BBR probes for bandwidth). */
 const PROBE = 1.25
+/** It is asked again when it has no more than this part of it: requests in one message cost less than one by one. */
+const REFILL = 0.75
 /** What a `file` or `http` source is asked for at once, so that it can read it in one go. */
 const BATCH_BYTES = 4 * 1024 * 1024
 const BATCHES = 2
@@ -51,6 +53,7 @@ export class Supplier {
   #windowAt = 0
   #typicalMs = 0
   #restsUntil = 0
+  #isFilling = true
   #movedAt = 0
   #movedBytes = 0
 
@@ -91,7 +94,10 @@ export class Supplier {
     const roundTrip = Math.min(this.#shortestMs, this.#shortestBefore)
     const inFlight = Number.isFinite(roundTrip) ? (this.#bytesPerMs * roundTrip) / this.#pieceBytes : 0
     const most = Math.min(LEAST_PENDING + Math.ceil(PROBE * inFlight), MOST_PENDING)
-    return this.pending < most ? 1 : 0
+    const { pending } = this
+    if (pending >= most) this.#isFilling = false
+    else if (pending <= most * REFILL) this.#isFilling = true
+    return this.#isFilling ? 1 : 0
   }
 
   /** A piece has come, and is good. */

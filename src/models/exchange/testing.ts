@@ -1,4 +1,6 @@
 /** Models, a store in memory, and nodes that exchange pieces, for tests and benches. */
+import { createHash } from 'node:crypto'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ShoalError, systemClock } from '../../common/index.ts'
 import {
   type Metadata,
@@ -12,8 +14,9 @@ import { createHost, type Host } from '../../net/index.ts'
 import { randomOf } from '../../swarm/testing-clock.ts'
 import { type PartName, TOKENIZER } from '../content.ts'
 import type { PieceReceived, StoredModel } from '../contract.ts'
-import { itemsOf, type Manifest, makeManifest } from '../manifest.ts'
-import type { PieceTable } from '../pieces.ts'
+import { itemsOf, type Manifest, makeManifest, readManifest } from '../manifest.ts'
+import { ManifestSchema } from '../manifest_pb.ts'
+import { PieceTable } from '../pieces.ts'
 import { Exchange, type ExchangeComponents } from './exchange.ts'
 import type { SeederInit } from './seeder.ts'
 
@@ -25,8 +28,13 @@ export interface TestModel {
   readonly allParts: ReadonlySet<PartName>
 }
 
-/** Blocks of one tensor each, of random bytes. */
-export async function testModel({ blocks = 4, blockBytes = 160 * 1024, seed = 1 } = {}): Promise<TestModel> {
+/** Blocks of one tensor each, of random bytes. Pieces as large as a model of that size has them, or as they are said to be. */
+export async function testModel({
+  blocks = 4,
+  blockBytes = 160 * 1024,
+  seed = 1,
+  pieceBytes = 0
+} = {}): Promise<TestModel> {
   const random = randomOf(seed)
   const noise = (byteLength: number): Uint8Array => {
     const numbers = Uint32Array.from({ length: byteLength / 4 }, () => random() * 2 ** 32)
@@ -60,21 +68,37 @@ export async function testModel({ blocks = 4, blockBytes = 160 * 1024, seed = 1 
     },
     plan
   )
-  return modelOf(file)
+  return modelOf(file, pieceBytes)
 }
 
-async function modelOf(file: Uint8Array): Promise<TestModel> {
+async function modelOf(file: Uint8Array, pieceBytes: number): Promise<TestModel> {
   const model = await readGguf(memorySource(file))
-  const manifest = await makeManifest(model)
-  const pieces = manifest.pieces as PieceTable
+  const made = await makeManifest(model)
   const keys = new Map([...model.metadata].filter(([key]) => key.startsWith('tokenizer.')))
   const tokenizer = planGguf({ metadata: keys, tensors: [] }).header
-  const content = Array.from({ length: pieces.count }, (_, index) => {
-    const { item, offset, byteLength } = pieces.at(index)
-    const start = item.name === TOKENIZER ? 0 : (model.tensors.get(item.name)?.offset ?? 0)
-    return (item.name === TOKENIZER ? tokenizer : file).subarray(start + offset, start + offset + byteLength)
-  })
-  return { manifest, pieces, content, allParts: new Set(manifest.items.map(({ part }) => part)) }
+  const contentOf = (table: PieceTable): Uint8Array[] =>
+    Array.from({ length: table.count }, (_, index) => {
+      const { item, offset, byteLength } = table.at(index)
+      const start = item.name === TOKENIZER ? 0 : (model.tensors.get(item.name)?.offset ?? 0)
+      const from = item.name === TOKENIZER ? tokenizer : file
+      return from.subarray(start + offset, start + offset + byteLength)
+    })
+  const manifest =
+    pieceBytes === 0 ? made : withPieces(made, pieceBytes, contentOf(new PieceTable(made.items, pieceBytes)))
+  const pieces = manifest.pieces as PieceTable
+  return {
+    manifest,
+    pieces,
+    content: contentOf(pieces),
+    allParts: new Set(made.items.map(({ part }) => part))
+  }
+}
+
+/** The same model, cut as a larger one would be. */
+function withPieces({ bytes }: Manifest, pieceBytes: number, content: readonly Uint8Array[]): Manifest {
+  const message = fromBinary(ManifestSchema, bytes)
+  const pieces = Buffer.concat(content.map((piece) => createHash('sha256').update(piece).digest()))
+  return readManifest(toBinary(ManifestSchema, create(ManifestSchema, { ...message, pieceBytes, pieces })))
 }
 
 /** A model in the store, without a disk. */

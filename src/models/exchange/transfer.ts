@@ -19,6 +19,7 @@ const LEAST_LATE_MS = 50
 const ENOUGH_BYTES_PER_SECOND = 1024 * 1024
 const RATE_WINDOW_MS = 3_000
 const DEADLINE_MS = 60_000
+const NOT_NEEDED = new ShoalError('STOPPED', 'not needed any more')
 
 export interface TransferComponents {
   readonly model: StoredModel
@@ -61,7 +62,8 @@ export class Transfer {
   readonly #suppliers = new Map<PieceSource, Supplier>()
   readonly #askers = new Map<number, Set<Fetch>>()
   /** Arrived, being checked and written. */
-  readonly #writing = new Map<number, Promise<void>>()
+  readonly #writing = new Set<number>()
+  readonly #writes = new Set<Promise<void>>()
   readonly #done = Promise.withResolvers<void>()
   readonly #fetched = { peer: 0, http: 0, file: 0 }
   readonly #total: { pieces: number; bytes: number }
@@ -174,7 +176,7 @@ export class Transfer {
       stopListening()
       signal?.removeEventListener('abort', abort)
       for (const supplier of this.#suppliers.values()) this.#drop(supplier)
-      await Promise.allSettled(this.#writing.values())
+      await Promise.allSettled(this.#writes)
       this.#tell()
     }
   }
@@ -207,8 +209,7 @@ export class Transfer {
     if (supplier.kind === 'peer') {
       for (const index of this.#missing) if (supplier.source.has(index)) this.#picker.count(index, -1)
     }
-    for (const fetch of supplier.fetches)
-      fetch.controller.abort(new ShoalError('STOPPED', 'not needed any more'))
+    for (const fetch of supplier.fetches) fetch.controller.abort(NOT_NEEDED)
     supplier.live?.want(this, false)
   }
 
@@ -328,14 +329,16 @@ export class Transfer {
     }
     const bytes = this.#bytesOf(index)
     this.#bytesInFlight += bytes
+    this.#writing.add(index)
+    this.#release(fetch, index)
     const written = this.#write(fetch, piece).finally(() => {
       this.#bytesInFlight -= bytes
       this.#writing.delete(index)
+      this.#writes.delete(written)
       this.#free(index)
       this.#pump()
     })
-    this.#writing.set(index, written)
-    this.#release(fetch, index)
+    this.#writes.add(written)
     this.#pump()
   }
 
@@ -368,8 +371,7 @@ export class Transfer {
     this.#lastPieceAt = this.#clock.now()
     for (const fetch of this.#askers.get(index) ?? []) {
       this.#release(fetch, index)
-      if (fetch.indices.size === 0)
-        fetch.controller.abort(new ShoalError('STOPPED', 'it has come from another source'))
+      if (fetch.indices.size === 0) fetch.controller.abort(NOT_NEEDED)
     }
     if (this.#missing.size === 0) this.#done.resolve()
   }
