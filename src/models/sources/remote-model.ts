@@ -11,6 +11,8 @@ import { RemoteFile } from './remote-file.ts'
 
 /** What a publisher puts beside the first file of a model: its manifest. */
 const MANIFEST_SUFFIX = '.manifest'
+/** Of parts: an address may speak of 99,999. */
+const OPENED_AT_ONCE = 8
 
 export interface RemoteModel {
   /** Where its files are, in order. */
@@ -57,7 +59,11 @@ export async function openRemote(
   urls: readonly string[],
   signal?: AbortSignal
 ): Promise<RemoteModel> {
-  const files = await Promise.all(urls.map((url) => RemoteFile.open(http, url, signal)))
+  const files: RemoteFile[] = []
+  for (let start = 0; start < urls.length; start += OPENED_AT_ONCE) {
+    const some = urls.slice(start, start + OPENED_AT_ONCE)
+    files.push(...(await Promise.all(some.map((url) => RemoteFile.open(http, url, signal)))))
+  }
   return { urls, files, gguf: await readGguf(files, signal) }
 }
 
