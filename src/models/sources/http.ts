@@ -187,6 +187,8 @@ function failed(error: unknown, url: URL, stall: Stall, signal: AbortSignal | un
     return new SourceError('NETWORK', `${nameOf(url)}: the server says nothing any more.`)
   }
   if (!(error instanceof TypeError)) return error
-  const cause = error.cause instanceof Error ? error.cause.message : error.message
-  return new SourceError('NETWORK', `${nameOf(url)}: the connection failed (${cause}).`, { cause: error })
+  // Of several addresses that were tried, only the code says something.
+  const { message, code } = (error.cause ?? error) as NodeJS.ErrnoException
+  const why = message || code
+  return new SourceError('NETWORK', `${nameOf(url)}: the connection failed (${why}).`, { cause: error })
 }

@@ -157,10 +157,13 @@ describe('a remote file', () => {
   })
 
   test('of a server that is gone says so', async () => {
-    const file = await open()
+    const http = client()
+    const file = await open(http)
     await hub.close()
     await expect(file.read(70_000, 10)).rejects.toMatchObject({ code: 'NETWORK' })
     expect(waits).toHaveLength(5)
+    const everywhere = file.name.replace('127.0.0.1', 'localhost')
+    await expect(RemoteFile.open(http, everywhere)).rejects.toThrow(/ECONNREFUSED/)
     hub = await TestHub.start({ folder })
   })
 
