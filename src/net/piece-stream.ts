@@ -3,9 +3,8 @@ import { Uint8ArrayList } from 'uint8arraylist'
 import { type RawStream, rejected } from './raw-stream.ts'
 import type { Listener, PieceStream } from './types.ts'
 import { WireError } from './wire/errors.ts'
-import { MessageDecoder } from './wire/length-prefix.ts'
-import { MAX_CHUNK_BYTES, MAX_PIECE_MESSAGE_BYTES } from './wire/limits.ts'
-import { decodePieceFrame, encodeChunk, encodePieceMessage } from './wire/piece-frame.ts'
+import { MAX_CHUNK_BYTES } from './wire/limits.ts'
+import { encodeChunk, encodePieceMessage, PieceDecoder } from './wire/piece-frame.ts'
 import type { PieceChunk, PieceMessage } from './wire/types.ts'
 
 const SENT = Promise.resolve()
@@ -34,16 +33,18 @@ export class RawPieceStream implements PieceStream {
   }
 
   start(listener: Listener<PieceMessage | PieceChunk>): void {
-    const decoder = new MessageDecoder(MAX_PIECE_MESSAGE_BYTES)
+    const decoder = new PieceDecoder()
     this.#raw.start({
       bytes: (chunk) => {
-        for (const frame of decoder.decode(chunk)) {
-          listener.receive(decodePieceFrame(frame))
-          if (this.#raw.hasEnded) return
+        for (const part of chunk instanceof Uint8Array ? [chunk] : chunk) {
+          for (const message of decoder.decode(part)) {
+            listener.receive(message)
+            if (this.#raw.hasEnded) return
+          }
         }
       },
       end: (error) => {
-        const isCut = error === undefined && decoder.isWithinMessage
+        const isCut = error === undefined && !decoder.isBetweenFrames
         listener.end(isCut ? new WireError('MALFORMED', 'the stream ended within a message') : error)
       }
     })
