@@ -4,6 +4,7 @@ import { allowCommand, blockCommand } from './block.ts'
 import { certifyCommand } from './certify.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
+import { evalCommand } from './eval.ts'
 import { finishCommand } from './finish.ts'
 import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
@@ -11,6 +12,7 @@ import { leaveCommand } from './leave.ts'
 import { UsageError } from './lifetime.ts'
 import { netcheckCommand } from './netcheck.ts'
 import { planCommand } from './plan.ts'
+import { quantizeCommand } from './quantize.ts'
 import { runCommand } from './run.ts'
 import { peersCommand, statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
@@ -34,7 +36,7 @@ const commands = [
   ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand()],
   ...[netcheckCommand(), finishCommand()],
   ...[joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand()],
-  ...[planCommand(), certifyCommand(), demoCommand()]
+  ...[planCommand(), certifyCommand(), quantizeCommand(), evalCommand(), demoCommand()]
 ]
 for (const command of commands) {
   program.addCommand(command.showHelpAfterError('(see --help)').exitOverride())

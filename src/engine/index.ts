@@ -12,6 +12,14 @@
  * await engine.stop()
  * ```
  */
+export {
+  type ImportanceEntry,
+  type ImportanceSums,
+  quantizeFile,
+  scoreText,
+  sumImportance,
+  type TextScores
+} from './adaptation.ts'
 export type {
   BatchResult,
   DeviceInfo,
@@ -27,4 +35,6 @@ export type {
   SamplerSettings
 } from './contract.ts'
 export { EngineError, type EngineErrorCode } from './errors.ts'
+export { COPY, FILE_TYPE_ALIASES, FILE_TYPES } from './file-types.ts'
+export type { QuantizeReport } from './llama/quantize.ts'
 export { LlamaEngine } from './llama-engine.ts'

@@ -1,4 +1,5 @@
 /** Models on disk: opening them, cutting spans out of them, and certifying that the cuts compute the same. */
+export * from './adapt/index.ts'
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
 export { type ChatMessage, ChatText } from './chat.ts'
 export { type ListedPart, type ListedSource, type Listing, makeListing, readListing } from './listing.ts'
@@ -7,3 +8,4 @@ export { type Model, type ModelFile, openModel } from './model-file.ts'
 export * from './names/index.ts'
 export * from './sources/index.ts'
 export { checkSpans, type SpanFiles, type SpanOptions, writeSpan } from './span-files.ts'
+export * from './store/index.ts'

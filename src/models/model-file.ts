@@ -58,7 +58,8 @@ export function describe(manifest: Manifest, gguf: GgufModel, name: string): Mod
   }
 }
 
-async function openParts(path: string): Promise<{ files: string[]; sources: FileSource[] }> {
+/** All parts of a model, given its first, not read yet. */
+export async function openParts(path: string): Promise<{ files: string[]; sources: FileSource[] }> {
   try {
     const files = await partsOf(path)
     return { files, sources: await FileSource.openAll(files) }
