@@ -19,6 +19,12 @@
 export { GgufPieces } from './gguf-pieces.ts'
 export type { Lease } from './space.ts'
 export type { BlockRange, StoredSpan } from './span.ts'
-export { type SpanOptions, Store, type StoreComponents, type StoreInit, type VerifyReport } from './store.ts'
+export {
+  Store,
+  type StoreComponents,
+  type StoredSpanOptions,
+  type StoreInit,
+  type VerifyReport
+} from './store.ts'
 export type { ModelSummary } from './summary.ts'
 export type { VerifyOptions } from './verify.ts'

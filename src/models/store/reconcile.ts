@@ -5,7 +5,6 @@ import type { Holder } from './holders.ts'
 import { fileOf, partOfFile } from './layout.ts'
 import type { StoreRecord } from './record.ts'
 
-export const SPANS_FOLDER = 'spans'
 const MODEL = /^[0-9a-f]{64}$/
 /** No start of any machine: it has to be verified. */
 const UNKNOWN_BOOT = 'unknown'
@@ -43,9 +42,6 @@ function reconcileModel(
     if (row === undefined) record.run('setPart', model, part, size, now, UNKNOWN_BOOT, new Uint8Array(0))
     else if (row.bytes !== size) record.run('setPieces', row.pieces, UNKNOWN_BOOT, model, part)
   }
-  const spans = join(folder, SPANS_FOLDER)
-  if (!existsSync(spans)) return
-  for (const file of readdirSync(spans)) if (holder.isStray(file)) rmSync(join(spans, file), { force: true })
 }
 
 export function isModelId(name: string): boolean {

@@ -41,8 +41,10 @@ const STATEMENTS = {
       SELECT 1 FROM leases WHERE leases.model = parts.model AND leases.part = parts.part
       AND (until IS NULL OR until > ?)
     ) ORDER BY used, part DESC`,
-  users: 'SELECT DISTINCT holder FROM leases WHERE model = ? AND (until IS NULL OR until > ?)',
+  users:
+    'SELECT DISTINCT holder FROM leases WHERE model = ? AND (until IS NULL OR (until > ? AND holder <> ?))',
   lease: 'INSERT OR REPLACE INTO leases (lease, model, part, holder, until) VALUES (?, ?, ?, ?, ?)',
+  deletePartOfLease: 'DELETE FROM leases WHERE lease = ? AND model = ? AND part = ?',
   leased: 'SELECT 1 FROM leases WHERE lease = ? AND model = ? AND part = ?',
   deleteLeasesOn: 'DELETE FROM leases WHERE model = ? AND part = ?',
   deleteLease: 'DELETE FROM leases WHERE lease = ?',
@@ -154,6 +156,7 @@ export class StoreRecord {
   }
 
   #guard<T>(run: () => T): T {
+    if (!this.#database.isOpen) throw new ShoalError('CLOSED', 'The store is closed.')
     try {
       return run()
     } catch (error) {

@@ -78,9 +78,10 @@ export class Space {
     this.#record.run('deleteLease', lease)
   }
 
-  /** Who uses parts of a model now. After a sweep. */
+  /** Who uses parts of a model now; this process where it has a lease without end. After a sweep. */
   usersOf(model: string): string[] {
-    return this.#record.all('users', model, this.#clock.wall()).map(({ holder }) => holder as string)
+    const users = this.#record.all('users', model, this.#clock.wall(), this.#holder.id)
+    return users.map(({ holder }) => holder as string)
   }
 
   /** What to drop so that `bytes` more have room. */

@@ -1,5 +1,5 @@
 /** A span of a stored model, for the engine: the headers of its parts are made to say that they are one model. */
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ShoalError } from '../../common/index.ts'
 import { type GgufPlan, sliceGguf, splitGguf, TENSOR_TYPES, writeGguf } from '../../gguf/index.ts'
@@ -9,9 +9,11 @@ import type { SpanFiles } from '../span-files.ts'
 import { storeError } from './errors.ts'
 import { type PartLayout, positionOf } from './layout.ts'
 import { takeLock } from './locks.ts'
-import { SPANS_FOLDER } from './reconcile.ts'
 import type { Lease } from './space.ts'
 import type { ModelOnDisk } from './stored-model.ts'
+
+/** Split 0 of the span that was loaded last: metadata, dummies, and what all blocks share. */
+const FIRST_FILE = 'span.gguf'
 
 export interface BlockRange {
   readonly start: number
@@ -22,7 +24,7 @@ export interface SpanComponents {
   readonly model: ModelOnDisk
   /** Of the parts; the span's own from now on. */
   readonly lease: Lease
-  /** For a file that is not whole yet; others know by it whose it is. */
+  /** For a file that is not whole yet. */
   readonly temporaryName: () => string
 }
 
@@ -47,6 +49,7 @@ export class StoredSpan {
   readonly #components: SpanComponents
   readonly #init: SpanInit
   readonly #splits: readonly Split[]
+  #isReleased = false
 
   private constructor(components: SpanComponents, init: SpanInit, splits: readonly Split[]) {
     this.#components = components
@@ -66,30 +69,32 @@ export class StoredSpan {
   }
 
   /**
-   * Has `open` open the files; nobody else loads blocks of this model until it has. Again for an engine that is
+   * Has `use` open the files; nobody else loads blocks of this model until it has. Again for an engine that is
    * started again: the headers may say something else by then.
    */
-  async load<T>(open: (files: SpanFiles) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async load<T>(use: (files: SpanFiles) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { model } = this.#components
+    if (this.#isReleased)
+      throw new ShoalError('RELEASED', 'The span was released: take it from the store again.')
     checkComplete(model, this.#init.parts)
     const lock = await takeLock(this.#init.lock, signal)
     try {
       await this.#write(signal).catch((error) => {
         throw storeError(error, model.folder)
       })
-      return await open(this.files)
+      return await use(this.files)
     } finally {
       lock.release()
     }
   }
 
   release(): void {
+    this.#isReleased = true
     this.#components.lease.release()
   }
 
   get #firstPath(): string {
-    const { start, end } = this.#init.range
-    return join(this.#components.model.folder, SPANS_FOLDER, `${start}-${end}.gguf`)
+    return join(this.#components.model.folder, FIRST_FILE)
   }
 
   async #write(signal?: AbortSignal): Promise<void> {
@@ -100,13 +105,9 @@ export class StoredSpan {
     }
   }
 
-  /** Under another name until it is whole. */
+  /** Under another name until it is whole: other engines may have the one before open. */
   async #writeFirst(plan: GgufPlan, signal?: AbortSignal): Promise<void> {
-    const folder = join(this.#components.model.folder, SPANS_FOLDER)
-    const temporary = join(folder, this.#components.temporaryName())
-    await mkdir(folder).catch((error) => {
-      if (error.code !== 'EEXIST') throw error
-    })
+    const temporary = join(this.#components.model.folder, this.#components.temporaryName())
     const file = await open(temporary, 'w')
     try {
       await writeGguf(

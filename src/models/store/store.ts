@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, readdirSync, renameSync } from 'node:fs'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type Clock, makeFolder, ShoalError, systemClock } from '../../common/index.ts'
 import { type PartName, partsOf } from '../content.ts'
-import { type Manifest, readManifest } from '../manifest.ts'
+import type { Manifest } from '../manifest.ts'
 import { isSet } from './bits.ts'
 import { storeError } from './errors.ts'
-import { Holder, isHeld } from './holders.ts'
+import { readManifestOf, writeWhole } from './files.ts'
+import { Holder } from './holders.ts'
 import { takeLock } from './locks.ts'
+import { openRecord } from './open-record.ts'
 import { isModelId, reconcile } from './reconcile.ts'
-import { RECORD_FILE, StoreRecord } from './record.ts'
+import type { StoreRecord } from './record.ts'
 import { type Lease, Space } from './space.ts'
 import { type BlockRange, checkComplete, StoredSpan } from './span.ts'
 import { ModelOnDisk } from './stored-model.ts'
@@ -31,7 +33,7 @@ export interface StoreInit {
   readonly report?: ((message: string) => void) | undefined
 }
 
-export interface SpanOptions extends VerifyOptions {
+export interface StoredSpanOptions extends VerifyOptions {
   /** For `certify`: what nobody has compared with the whole model yet. */
   readonly allowUncertified?: boolean
 }
@@ -84,7 +86,7 @@ export class Store {
       for (const each of [models, locks]) makeFolder(each)
       const lock = await takeLock(join(locks, 'opening'))
       try {
-        const record = openRecord(init, locks)
+        const record = openRecord(folder, locks, init.report)
         try {
           const holder = record.transaction(() => {
             const made = new Holder(record, locks)
@@ -172,7 +174,7 @@ export class Store {
    * Blocks for an engine, which `load` of what is returned opens. Throws a ShoalError INCOMPLETE where pieces are
    * missing, SPAN for blocks that the model does not have, and what slicing throws.
    */
-  async span(id: string, range: BlockRange, options: SpanOptions = {}): Promise<StoredSpan> {
+  async span(id: string, range: BlockRange, options: StoredSpanOptions = {}): Promise<StoredSpan> {
     const model = await this.get(id, options)
     const { items, blockCount } = model.manifest
     if (!(range.start >= 0 && range.start < range.end && range.end <= blockCount)) {
@@ -185,7 +187,7 @@ export class Store {
     checkComplete(model, parts)
     const lease = await this.lease(id, parts)
     const components = { model, lease, temporaryName: () => this.#holder.temporaryName() }
-    const lock = join(this.#locks, `${id}.model`)
+    const lock = this.#headersLock(id)
     try {
       const { allowUncertified = false } = options
       return await StoredSpan.plan(components, { range, parts, lock, allowUncertified })
@@ -208,6 +210,7 @@ export class Store {
       }
       this.#record.run('deletePartsOf', id)
       if (existsSync(folder)) renameSync(folder, temporary)
+      rmSync(this.#headersLock(id), { force: true })
     })
     this.#open.get(id)?.refresh()
     this.#open.delete(id)
@@ -238,19 +241,16 @@ export class Store {
 
   async #model(id: string): Promise<ModelOnDisk> {
     const folder = this.#folder(id)
-    const bytes = this.#open.has(id) && existsSync(folder) ? undefined : await readManifestFile(folder)
-    const known = this.#open.get(id)
-    if (bytes === undefined && known !== undefined) return known
-    const manifest = readManifest(bytes as Uint8Array)
-    if (manifest.id !== id) {
-      throw new ShoalError(
-        'MANIFEST',
-        `The manifest of the model ${id.slice(0, 12)} is damaged: add it again.`
-      )
+    const known = existsSync(folder) ? this.#open.get(id) : undefined
+    if (known !== undefined) return known
+    const manifest = await readManifestOf(folder)
+    const components = {
+      record: this.#record,
+      space: this.#space,
+      clock: this.#clock,
+      look: () => this.#look()
     }
-    const { record, space, clock } = { record: this.#record, space: this.#space, clock: this.#clock }
-    const model =
-      known ?? new ModelOnDisk({ record, space, clock, look: () => this.#look() }, manifest, folder)
+    const model = this.#open.get(id) ?? new ModelOnDisk(components, manifest, folder)
     this.#open.set(id, model)
     return model
   }
@@ -269,13 +269,17 @@ export class Store {
     return readdirSync(this.#models).filter(isModelId)
   }
 
+  #headersLock(id: string): string {
+    return join(this.#locks, `${id}.headers`)
+  }
+
   #folder(id: string): string {
     if (!isModelId(id)) throw new ShoalError('MODEL', 'A model’s id has 64 hexadecimal digits.')
     return join(this.#models, id)
   }
 
   #look(): void {
-    if (this.#record.hasChanged()) this.#refresh()
+    if (!this.#isClosed && this.#record.hasChanged()) this.#refresh()
   }
 
   #refresh(): void {
@@ -286,46 +290,10 @@ export class Store {
     this.#stopLooking = this.#clock.after(LOOK_MS, () => {
       try {
         this.#look()
+        this.#lookLater()
       } catch (error) {
-        this.#report?.((error as Error).message)
+        this.#report?.((error as Error).message) // it does not get better by itself
       }
-      this.#lookLater()
     })
-  }
-}
-
-function openRecord({ folder, report }: StoreInit, locks: string): StoreRecord {
-  try {
-    return new StoreRecord(folder)
-  } catch (error) {
-    if ((error as ShoalError).code !== 'DAMAGED' || isHeld(locks)) throw error
-    const aside = `${RECORD_FILE}.damaged-${Date.now()}`
-    report?.(
-      `The record of the store was damaged (now ${aside}): its models are verified before they are used.`
-    )
-    for (const suffix of ['', '-wal', '-shm']) {
-      const path = join(folder, RECORD_FILE + suffix)
-      if (existsSync(path)) renameSync(path, join(folder, aside + suffix))
-    }
-    return new StoreRecord(folder)
-  }
-}
-
-async function readManifestFile(folder: string): Promise<Uint8Array> {
-  try {
-    return await readFile(join(folder, 'manifest'))
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw storeError(error, folder)
-    throw new ShoalError('MODEL', `The model ${basename(folder).slice(0, 12)} is not in the store.`)
-  }
-}
-
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'w')
-  try {
-    await file.writeFile(bytes)
-    await file.sync()
-  } finally {
-    await file.close()
   }
 }

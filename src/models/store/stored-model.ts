@@ -118,7 +118,10 @@ export class ModelOnDisk implements StoredModel {
       this.#writing.lease
     )
     this.#mark(index)
-    if (countBits(bits) === part.pieceCount) await this.sync(part)
+    if (countBits(bits) < part.pieceCount) return
+    this.#writing.until.delete(part.name)
+    this.#record.run('deletePartOfLease', this.#writing.lease, this.manifest.id, part.name)
+    await this.sync(part)
   }
 
   onPiece(listener: (index: number) => void): () => void {
@@ -199,6 +202,9 @@ export class ModelOnDisk implements StoredModel {
   refresh(): void {
     const before = this.#bits
     this.#bits = this.#bitsNoted()
+    for (const part of this.#writing.until.keys()) {
+      if (this.#record.part(this.manifest.id, part) === undefined) this.#writing.until.delete(part)
+    }
     if (this.#listeners.size === 0) return
     for (let index = 0; index < this.layout.table.count; index++) {
       if (this.has(index) && !isSet(before, index)) this.#tell(index)

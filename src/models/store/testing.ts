@@ -1,10 +1,10 @@
 // What the tests of this folder share.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { PartName } from '../content.ts'
-import type { PieceSource, StoredModel } from '../contract.ts'
+import type { PieceReceived, PieceSource, StoredModel } from '../contract.ts'
 import type { Manifest } from '../manifest.ts'
 import { openModel } from '../model-file.ts'
 import { GgufPieces } from './gguf-pieces.ts'
@@ -33,12 +33,19 @@ export async function fill(
   parts: ReadonlySet<PartName>
 ): Promise<number> {
   const missing = model.missing(parts)
-  const writing: Promise<void>[] = []
-  await source.fetch(missing, (piece) => writing.push(model.write(piece)), new AbortController().signal)
-  await Promise.all(writing)
+  const pieces: PieceReceived[] = []
+  await source.fetch(missing, (piece) => pieces.push(piece), new AbortController().signal)
+  await Promise.all(pieces.map((piece) => model.write(piece)))
   return missing.length
 }
 
 export function allParts({ items }: Manifest): Set<PartName> {
   return new Set(items.map(({ part }) => part))
+}
+
+export async function changeByte(path: string, position: number): Promise<void> {
+  const file = await open(path, 'r+')
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, position)
+  await file.write(Buffer.of((buffer[0] as number) ^ 1), 0, 1, position)
+  await file.close()
 }
