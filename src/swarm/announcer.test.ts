@@ -71,6 +71,18 @@ describe('an announcer', () => {
     expect(said[0]?.announced.announcement.ttlSeconds).toBe(3_600)
   })
 
+  test('says demand in half a period, and not at once', async () => {
+    announcer.announce(hosting)
+    announcer.start()
+    await clock.advance(10_000)
+    announcer.announce({ ...hosting, stages: [{ ...stageOf(0, 4), demand: 7 }] })
+    await clock.advance(40_000)
+    expect(said).toHaveLength(1)
+    await clock.advance(15_000)
+    expect(said).toHaveLength(2)
+    expect(said[1]?.announced.announcement.stages[0]?.demand).toBe(7)
+  })
+
   test('says nothing while there is nothing to say', async () => {
     announcer.start()
     announcer.refute(1)

@@ -17,6 +17,8 @@ const LONGEST_PERIOD_MS = 1_500_000
 /** Two periods, jitter included, and a tenth for the way: one may be lost. */
 const TTL_PERIODS = 2.4
 const JITTER = 0.15
+/** Of a period: what is new, but no hurry, waits for so long. */
+const LATER = 0.5
 /** Changes within this make one announcement; so do accusations. */
 const COALESCE_MS = 1_000
 /**
@@ -71,6 +73,7 @@ export class Announcer {
   /** Of the last one that was spread. */
   #saidAt = Number.NEGATIVE_INFINITY
   #said: string
+  #saidOfThese: string
   #isRunning = false
   #timer: { readonly at: number; readonly cancel: () => void } | undefined
   /** One announcement at a time. */
@@ -81,16 +84,27 @@ export class Announcer {
     this.#init = init
     this.#limits = new Limits(components.clock, OWN)
     this.#said = this.#words(NOTHING)
+    this.#saidOfThese = this.#said
   }
 
   get content(): Content {
     return this.#content
   }
 
-  /** Says it at once, if it is anything new. */
+  /** Says it at once, if others have to know it, and in half a period, if it is anything new. */
   announce(content: Content): void {
     this.#content = content
-    if (this.#words(content) !== this.#said) this.soon()
+    if (this.#isUrgent(content)) this.soon()
+    else if (this.#words(content) !== this.#said) this.#at(this.#saidAt + LATER * this.#periodMs)
+  }
+
+  /**
+   * What is hosted or missing has changed. Demand and offers change all the time: in a large swarm nobody could listen
+   * if all said so at once.
+   */
+  #isUrgent(content: Content): boolean {
+    const isNew = [...modelsOf(content)].some((model) => !this.#told.has(model))
+    return isNew || this.#words(lasting(content)) !== this.#saidOfThese
   }
 
   /** Once more, no matter what: within a second, or what others take from one node. */
@@ -155,6 +169,7 @@ export class Announcer {
     const content = this.#content
     this.#saidAt = this.#components.clock.now()
     this.#said = this.#words(content)
+    this.#saidOfThese = this.#words(lasting(content))
     await this.#make(content, async (announced) => {
       const models = modelsOf(content)
       const followers = this.#told.union(models)
@@ -216,6 +231,11 @@ export class Announcer {
       extensions: isEmpty(content) ? {} : { ...extensions, ...seeding } // a goodbye offers nothing
     }
   }
+}
+
+/** Without what changes all the time. */
+function lasting({ stages, wants, seeds = [] }: Content): Content {
+  return { stages: stages.map((stage) => ({ ...stage, demand: undefined, speed: undefined })), wants, seeds }
 }
 
 /** Whose followers are told. */

@@ -1,6 +1,6 @@
 /** Serves what peers request, within an upload cap that all of them share. */
 import type { Clock } from '../../common/index.ts'
-import { MAX_CHUNK_BYTES, type PieceChunk } from '../../net/index.ts'
+import type { PieceChunk } from '../../net/index.ts'
 import type { StoredModel } from '../contract.ts'
 import { CHOKE_MS, Choker } from './choker.ts'
 import type { PieceLink } from './link.ts'
@@ -11,6 +11,8 @@ import type { Upload } from './uploads.ts'
 const READ_AHEAD_BYTES = 256 * 1024
 /** With a cap less is, since what is read is not put in another order any more. */
 const READ_AHEAD_SECONDS = 0.01
+/** Given to one peer before it is another's turn: with all headers, one message of Noise and one write. */
+const TURN_BYTES = 63 * 1024
 /** Every so many turns nobody asks how often a piece was given: else who comes late might wait for long. */
 const PLAIN_TURN = 4
 
@@ -131,11 +133,11 @@ export class Seeder {
     return best
   }
 
-  /** Up to MAX_CHUNK_BYTES; the next turn comes after what else the process has to do. */
+  /** Up to TURN_BYTES; the next turn comes after what else the process has to do. */
   #send(link: PieceLink): void {
     const { uploads, stream } = link
     this.#turns += 1
-    let room = MAX_CHUNK_BYTES
+    let room = TURN_BYTES
     const chunks: PieceChunk[] = []
     for (let first = uploads.ready[0]; first !== undefined && room > 0; first = uploads.ready[0]) {
       const { index, offset } = first
@@ -145,7 +147,7 @@ export class Seeder {
       room -= bytes.byteLength
       if (first.offset === first.bytes.byteLength) uploads.ready.shift()
     }
-    const bytes = MAX_CHUNK_BYTES - room
+    const bytes = TURN_BYTES - room
     uploads.served += bytes
     this.bucket.take(bytes)
     uploads.isBlocked = true
