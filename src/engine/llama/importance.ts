@@ -142,7 +142,7 @@ class Collector {
   }
 }
 
-/** As C does with fused multiply-add: rounded once, when it is stored. */
+/** Rounded as in C without fused multiply-add: after the product, and when it is stored. */
 function addSquares(
   sums: Float32Array,
   to: number,
@@ -152,7 +152,7 @@ function addSquares(
 ): void {
   for (let column = 0; column < columns; column++) {
     const value = values[from + column] as number
-    sums[to + column] = (sums[to + column] as number) + value * value
+    sums[to + column] = (sums[to + column] as number) + Math.fround(value * value)
   }
 }
 
