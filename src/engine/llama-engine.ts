@@ -29,8 +29,14 @@ const DEFAULT_MAX_ROWS = 512
 /** See EngineInit.maxOutputs. */
 const LEAST_OUTPUTS = 16
 
+export interface EngineComponents {
+  /** Has a dead engine load again: its files may have to be made what they were first. */
+  readonly reload?: (load: () => Promise<void>, signal: AbortSignal) => Promise<void>
+}
+
 export class LlamaEngine implements Engine {
   readonly #init: EngineInit
+  readonly #reload: NonNullable<EngineComponents['reload']>
   readonly #events = new EventEmitter<{ state: ['died' | 'restarted', string] }>()
   #metadata: SpanMetadata | undefined
   #description: EngineDescription | undefined
@@ -42,8 +48,9 @@ export class LlamaEngine implements Engine {
   #backOffMs = BACK_OFF_MS
   #restart: NodeJS.Timeout | undefined
 
-  constructor(init: EngineInit) {
+  constructor(init: EngineInit, { reload = (load) => load() }: EngineComponents = {}) {
     this.#init = init
+    this.#reload = reload
   }
 
   get description(): EngineDescription {
@@ -133,7 +140,7 @@ export class LlamaEngine implements Engine {
     const waitMs = this.#backOffMs
     this.#backOffMs = Math.min(waitMs * 2, LONGEST_BACK_OFF_MS)
     this.#restart = setTimeout(async () => {
-      this.#loading = this.#load({ signal: life })
+      this.#loading = this.#reload(() => this.#load({ signal: life }), life)
       try {
         await this.#loading
       } catch {

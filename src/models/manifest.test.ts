@@ -130,6 +130,27 @@ describe('a manifest', () => {
     expect(readManifest(provisional.bytes).id).toBe(provisional.id)
   })
 
+  test.each([
+    ['general.alignment', 2 ** 20, 'aligned to 1048576 bytes'],
+    ['llama.block_count', 4_000_000_000, '4000000000 blocks'],
+    ['llama.block_count', 0, '0 blocks']
+  ])('with %s %d is refused', async (key, value, words) => {
+    const odd = await modelWith(({ metadata, tensors }) => ({
+      metadata: new Map([...metadata, [key, { type: 'u32', value }]]),
+      tensors
+    }))
+    await expect(makeManifest(odd)).rejects.toThrow(words)
+  })
+
+  test('whose tokenizer says something of the model is refused', async () => {
+    const { header } = planGguf({
+      metadata: new Map([['llama.block_count', { type: 'u32', value: 1 }]]),
+      tensors: []
+    })
+    const read = async (): Promise<Uint8Array> => new Uint8Array(0)
+    await expect(modelOf(manifest, read, header)).rejects.toThrow('more than a tokenizer may')
+  })
+
   test('that is none is refused, whatever it is', () => {
     fc.assert(
       fc.property(fc.nat(manifest.bytes.byteLength - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {

@@ -25,6 +25,10 @@ const MIN_PIECE_BYTES = 16 * 1024
 const MAX_PIECE_BYTES = 4 * 1024 * 1024
 /** Of a model, where pieces may have any size: their hashes stay below 512 KiB. */
 const MOST_PIECES = 16_384
+/** 32 bytes is what all files have. */
+const MAX_ALIGNMENT = 64 * 1024
+/** Many times what any model has. */
+const MAX_BLOCKS = 10_000
 /** Where nobody has hashed them: requests of this size keep a remote file's server busy. */
 const UNHASHED_PIECE_BYTES = 1024 * 1024
 /** What a manifest may have at most: 141 billion parameters in pieces of 4 MiB take 600 KB. */
@@ -232,6 +236,11 @@ function encode({ header, tokenizer, pieceBytes, pieces, fingerprint: digest }: 
   const parsed = parseHeader(header, Number.MAX_SAFE_INTEGER)
   const { metadata } = parsed
   const { architecture, blockCount } = shapeOf(metadata)
+  if (!(Number.isInteger(blockCount) && blockCount > 0 && blockCount <= MAX_BLOCKS)) {
+    throw new Error(`it has ${blockCount} blocks`)
+  }
+  if (parsed.alignment > MAX_ALIGNMENT)
+    throw new Error(`its tensors are aligned to ${parsed.alignment} bytes`)
   const model = {
     ...parsed,
     tensors: new Map(parsed.tensors.map((tensor) => [tensor.name, { ...tensor, source: 0 }]))

@@ -17,13 +17,17 @@ const SQLITE = {
 /** The first: a table is not there, or is another. */
 const DAMAGED: readonly number[] = [SQLITE.error, SQLITE.corrupt, SQLITE.notADatabase]
 
+/** What says enough, and mistakes of ours. */
+const KEPT = [ShoalError, TypeError, ReferenceError]
+
 /**
  * DISK: full, or not to be read or written; DAMAGED: the record is; BUSY: somebody holds it. ShoalErrors and aborts
  * stay what they are.
  */
 export function storeError(error: unknown, where: string): Error {
   const { name, code = '', errcode = 0, message } = error as Error & { code?: string; errcode?: number }
-  if (error instanceof ShoalError || name === 'AbortError' || name === 'TimeoutError') return error as Error
+  if (name === 'AbortError' || name === 'TimeoutError') return error as Error
+  if (KEPT.some((kind) => error instanceof kind)) return error as Error
   const cause = { cause: error }
   const result = errcode & 0xff
   if (FULL.has(code) || result === SQLITE.full) {

@@ -57,12 +57,14 @@ export class Holder {
   }
 
   close(): void {
-    this.#record.transaction(() => {
-      this.#record.run('deleteLeasesOf', this.id)
-      this.#record.run('deleteHolder', this.id)
-      this.#lock.release()
-      rmSync(join(this.#locks, this.id + SUFFIX), { force: true })
-    })
+    try {
+      this.#record.transaction(() => {
+        this.#record.run('deleteLeasesOf', this.id)
+        this.#record.run('deleteHolder', this.id)
+      })
+    } catch {} // others see by the lock that it is gone
+    this.#lock.release()
+    rmSync(join(this.#locks, this.id + SUFFIX), { force: true })
   }
 }
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { writeModelFile } from '../../../test/models/file.ts'
 import { type TinyModelName, tinyModel } from '../../../test/models/index.ts'
 import { FileSource } from '../../common/index.ts'
-import type { LlamaEngine } from '../../engine/index.ts'
+import { LlamaEngine } from '../../engine/index.ts'
 import { startEngine } from '../../engine/testing.ts'
 import { readGguf } from '../../gguf/index.ts'
 import { partsOf } from '../content.ts'
@@ -140,6 +140,30 @@ test('a span is loaded while others of the same files run, and again when its en
   expect([again.description.blocks, longer.description.blocks]).toEqual([6, 7])
   for (const engine of [running, again, longer]) await engine.stop()
   for (const store of [mine, other]) await store.close()
+})
+
+test('an engine that dies loads its span again, whatever the files say by then', async () => {
+  const { manifest, source } = await openPieces()
+  const store = await Store.open({ folder: await temporaryFolder() })
+  await store.add(manifest)
+  await fill(await store.get(manifest.id), source, allParts(manifest))
+  const [first, second] = [
+    await store.span(manifest.id, { start: 0, end: 6 }),
+    await store.span(manifest.id, { start: 2, end: 8 })
+  ]
+  const init = { ...first.files, context: 512, sequences: 4, threads: 1, gpuLayers: 0 }
+  const engine = new LlamaEngine(init, { reload: (load, signal) => first.load(load, signal) })
+  await first.load(() => engine.start())
+  const expected = await runRows(engine)
+  await (await second.load(start)).stop()
+  const restarted = new Promise<void>((resolve) => {
+    engine.onStateChange((state) => state === 'restarted' && resolve())
+  })
+  process.kill(engine.description.process, 'SIGKILL')
+  await restarted
+  expect(await runRows(engine)).toEqual(expected)
+  await engine.stop()
+  await store.close()
 })
 
 test('what is not all there is not loaded', async () => {

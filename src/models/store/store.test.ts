@@ -1,4 +1,4 @@
-import { readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { PartName } from '../content.ts'
@@ -176,6 +176,15 @@ test('verifying finds what is damaged, and it is fetched anew', async () => {
   expect((await store.verify(manifest.id)).bad).toEqual([])
   expect((await readdir(model.folder)).filter((file) => file.startsWith('.'))).toEqual([])
   await expect(store.verify(manifest.id, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/)
+})
+
+test('all models are verified, whatever is wrong with one', async () => {
+  const { folder, store, manifest } = await storeWith('block-4')
+  const other = '0'.repeat(64)
+  await mkdir(join(folder, 'models', other))
+  const reports = await store.fsck()
+  expect(reports.get(manifest.id)).toMatchObject({ bad: [] })
+  expect(reports.get(other)).toMatchObject({ code: 'MODEL' })
 })
 
 test('a damaged piece is not given to others', async () => {

@@ -229,6 +229,19 @@ export class Store {
     return { bytes, bad: bad.filter((index) => isSet(noted, index) && !model.has(index)) }
   }
 
+  /** `verify` of all models, or why one can't be verified. */
+  async fsck(options: VerifyOptions = {}): Promise<ReadonlyMap<string, VerifyReport | ShoalError>> {
+    const reports = new Map<string, VerifyReport | ShoalError>()
+    for (const id of this.#ids()) {
+      const report = await this.verify(id, options).catch((error) => {
+        if (error instanceof ShoalError) return error
+        throw error
+      })
+      reports.set(id, report)
+    }
+    return reports
+  }
+
   /** Syncs what was written, and lets go of all that is in use here. */
   async close(): Promise<void> {
     if (this.#isClosed) return

@@ -172,9 +172,13 @@ export class ModelOnDisk implements StoredModel {
     })
   }
 
-  /** Notes what checking a part has shown of some of its pieces, unless it was dropped meanwhile. */
+  /** Whether it has a file. */
+  isKept(part: PartLayout): boolean {
+    return this.#record.part(this.manifest.id, part.name) !== undefined
+  }
+
+  /** Notes what checking a part has shown of some of its pieces. */
   noteChecked(part: PartLayout, pieces: ReadonlyMap<number, boolean>): void {
-    if (this.#record.part(this.manifest.id, part.name) === undefined) return
     this.#change(part, (bits) => {
       for (const [index, isThere] of pieces) setBit(bits, index - part.firstPiece, isThere)
     })
