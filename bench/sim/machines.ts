@@ -101,7 +101,7 @@ function modelOf(index: number, rank: number): ShelvedModel {
   )
   const each = (bytes: number): number[] => Array.from({ length: blockCount }, () => bytes)
   return {
-    ...{ path: model, width },
+    ...{ called: model, width },
     hostable: {
       ...{ model, name, architecture: 'llama', blockCount, profile: PROFILE },
       ...{ blockBytes: each(blockBytes), positionBytes: each(2 * 2 * kvWidth) },

@@ -110,21 +110,21 @@ export class SimHosting {
     return this.stage === undefined ? [] : [this.stage.announced]
   }
 
-  readonly host: ContributorComponents['hosting']['host'] = async (path, blocks, signal) => {
+  readonly host: ContributorComponents['hosting']['host'] = async (called, blocks, signal) => {
     this.#onLoad(this.loads === 0)
     this.loads += 1
     const before = this.stage
     this.stage = undefined
     before?.close()
     if (before !== undefined && before.sessions > 0) await this.#wait(RETIRE_MS, signal)
-    const { hostable, width } = this.#shelf.get(path) as ShelvedModel
+    const { hostable, width } = this.#shelf.get(called) as ShelvedModel
     const { start, end } = blocks as Range
     const bytes = hostable.blockBytes.slice(start, end).reduce((sum, size) => sum + size, 0)
     await this.#wait(START_MS + bytes / LOAD_BYTES_PER_MS, signal)
     const { bytesPerMs, prefillShare } = this.#machine
     const decodeMicroseconds = Math.round((bytes / bytesPerMs) * 1000)
     const { state: _, ...info } = loadingInfo(
-      { path, hostable, width },
+      { called, hostable, width },
       { start, end },
       { context: CONTEXT, sessions: SESSIONS, kvType: 'f16' }
     )

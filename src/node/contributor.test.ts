@@ -15,7 +15,7 @@ const BLOCKS = 8
 let memory: MemorySwarm
 /** What the engine of the contributor under test was told. */
 let loads: {
-  path: string
+  called: string
   span: Pick<Span, 'start' | 'end'>
   signal: AbortSignal
   done: (error?: Error) => void
@@ -29,7 +29,7 @@ beforeEach(() => {
 })
 
 function shelved(name: string): ShelvedModel {
-  return { path: `/models/${name}.gguf`, width: 4, hostable: testModel(name, BLOCKS) }
+  return { called: `/models/${name}.gguf`, width: 4, hostable: testModel(name, BLOCKS) }
 }
 
 interface Rig {
@@ -51,18 +51,18 @@ async function start(
   const infos: StageInfo[] = []
   const { clock, random } = memory
   const hosting = {
-    host(path: string, span: Pick<Span, 'start' | 'end'> | undefined, signal?: AbortSignal) {
+    host(called: string, span: Pick<Span, 'start' | 'end'> | undefined, signal?: AbortSignal) {
       const { promise, resolve, reject } = Promise.withResolvers<void>()
       const { start, end } = span as Span
       infos.length = 0
       signal?.addEventListener('abort', () => reject(signal.reason))
       const done = (error?: Error): void => {
-        const model = [...shelf].find(([, one]) => one.path === path)?.[0]
+        const model = [...shelf].find(([, one]) => one.called === called)?.[0]
         if (error === undefined) infos.push(stageOf(start, end, model))
         if (error === undefined) resolve()
         else reject(error)
       }
-      loads.push({ path, span: { start, end }, signal: signal as AbortSignal, done })
+      loads.push({ called, span: { start, end }, signal: signal as AbortSignal, done })
       return promise
     }
   }
@@ -95,7 +95,9 @@ describe('hosting', () => {
     const one = await start('one', ['m'], BLOCKS, ['observer'])
     expect(one.contributor.status).toMatch(/^looking for other nodes/)
     await memory.clock.advance(10_000)
-    expect(loads.map(({ path, span }) => [path, span])).toEqual([['/models/m.gguf', { start: 0, end: 8 }]])
+    expect(loads.map(({ called, span }) => [called, span])).toEqual([
+      ['/models/m.gguf', { start: 0, end: 8 }]
+    ])
     expect(seen(observer, 'one')).toEqual(['0-8 loading'])
     expect(one.contributor.status).toBe('loading blocks 0-8 of m')
     loads[0]?.done()

@@ -116,10 +116,10 @@ export class Contributor implements Startable {
 
   async #host({ model, start, end }: Span, signal: AbortSignal): Promise<void> {
     const { shelf, hosting } = this.#components
-    const { path, hostable } = shelf.get(model) as ShelvedModel
+    const { called, hostable } = shelf.get(model) as ShelvedModel
     const what = `blocks ${start}-${end} of ${hostable.blockCount}, ${hostable.name}`
     try {
-      await hosting.host(path, { start, end }, signal)
+      await hosting.host(called, { start, end }, signal)
       this.#loading = undefined
       this.#announce()
       this.#init.report(`hosts ${what}`, 'info')

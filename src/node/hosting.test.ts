@@ -6,20 +6,24 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { LlamaEngine } from '../engine/index.ts'
 import { Stage, StageServer, type StageServerComponents } from '../stage/index.ts'
 import { Hosting } from './hosting.ts'
+import type { Library } from './library.ts'
+import { libraryIn } from './testing.ts'
 
 const DEMO = 'models/demo.gguf'
 const SETTINGS = { context: 256, sessions: 2, threads: 1, gpuLayers: 0, kvType: 'f16' } as const
 
 let folder: string
 let server: StageServer
+let library: Library
 let hosting: Hosting
 /** What was started and stopped, in order. */
 let events: string[]
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-hosting-'))
+  library = libraryIn(folder)
   server = new StageServer({ host: {} as StageServerComponents['host'] }, {})
-  hosting = new Hosting({ server }, { ...SETTINGS, folder })
+  hosting = new Hosting({ server, library }, SETTINGS)
   events = []
   const { start, stop } = LlamaEngine.prototype
   vi.spyOn(LlamaEngine.prototype, 'start').mockImplementation(async function (this: LlamaEngine, options) {
@@ -34,6 +38,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await hosting.stop()
+  await library.stop()
   vi.restoreAllMocks()
   await rm(folder, { recursive: true, force: true })
 })
@@ -68,8 +73,8 @@ test.each([
 })
 
 test('a folder that cannot be written to says so', async () => {
-  const full = new Hosting({ server }, { ...SETTINGS, folder: DEMO })
-  await expect(full.host(DEMO, { start: 0, end: 2 })).rejects.toThrow(/ENOTDIR/)
+  const full = new Hosting({ server, library: libraryIn(DEMO) }, SETTINGS)
+  await expect(full.host(DEMO, { start: 0, end: 2 })).rejects.toMatchObject({ code: 'DISK' })
   expect(hosted()).toEqual([])
 })
 

@@ -2,10 +2,11 @@
 import { availableParallelism } from 'node:os'
 import type { KvType } from '../engine/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
-import { type Model, type ModelFile, openModel, writeSpan } from '../models/index.ts'
+import { checkSpans, type Model, partsOf, type StoredSpan } from '../models/index.ts'
 import type { Profile } from '../net/index.ts'
 import { measureSpeed, Stage, type StageServer } from '../stage/index.ts'
 import { collectGarbage } from './garbage.ts'
+import type { FetchOptions, Library, NamedModel } from './library.ts'
 
 export interface EngineSettings {
   /** KV positions, shared by all sessions. */
@@ -18,9 +19,12 @@ export interface EngineSettings {
   readonly gpuLayers?: number | undefined
 }
 
+export interface HostingComponents {
+  readonly server: StageServer
+  readonly library: Pick<Library, 'find' | 'fetch' | 'store'>
+}
+
 export interface HostingInit extends EngineSettings {
-  /** Where spans are written. */
-  readonly folder: string
   readonly report?: ((message: string) => void) | undefined
 }
 
@@ -31,6 +35,8 @@ const BYTES_PER_THREAD = 64 * 1024 * 1024
 /** llama.cpp rounds contexts up to multiples of it. */
 const CONTEXT_STEP = 256
 const MAX_NAME = 256
+/** While blocks are fetched. */
+const REPORT_MS = 5_000
 /**
  * Sessions that have somewhere else to go are gone within seconds. Others would keep a node from where it is needed
  * more, and are repaired by whoever comes later.
@@ -44,14 +50,18 @@ export interface Range {
 
 export class Hosting {
   readonly #server: StageServer
+  readonly #library: HostingComponents['library']
   readonly #init: HostingInit
   /** Aborted when nothing is to be hosted any more. */
   readonly #life = new AbortController()
   #stage: Stage | undefined
+  /** What the stage has of the store, if it is not a file of its own. */
+  #span: StoredSpan | undefined
   #loading: Promise<unknown> | undefined
 
-  constructor({ server }: { readonly server: StageServer }, init: HostingInit) {
+  constructor({ server, library }: HostingComponents, init: HostingInit) {
     this.#server = server
+    this.#library = library
     this.#init = init
   }
 
@@ -60,49 +70,76 @@ export class Hosting {
   }
 
   /**
-   * Hosts `blocks` of a GGUF file from now on, by default all, and nothing else: what was hosted before is let go of
-   * first, so that memory needs to hold one of them only. Throws what opening, writing or loading throws, or the
-   * signal's reason; nothing is hosted then.
+   * Hosts `blocks` of a model from now on, by default all, and nothing else: what was hosted before is let go of first,
+   * so that memory needs to hold one of them only. What is missing of the blocks is fetched. Throws what finding,
+   * fetching or loading throws, or the signal's reason; nothing is hosted then.
    */
-  host(path: string, blocks: Range | undefined, signal?: AbortSignal): Promise<Stage> {
+  host(called: string, blocks: Range | undefined, signal?: AbortSignal): Promise<Stage> {
     const life = this.#life.signal
-    const loading = this.#host(path, blocks, signal === undefined ? life : AbortSignal.any([signal, life]))
+    const loading = this.#host(called, blocks, signal === undefined ? life : AbortSignal.any([signal, life]))
     this.#loading = loading
     return loading
   }
 
-  async #host(path: string, blocks: Range | undefined, signal: AbortSignal): Promise<Stage> {
+  async #host(called: string, blocks: Range | undefined, signal: AbortSignal): Promise<Stage> {
     await this.#retire(signal)
-    const model = await openModel(path, { signal })
+    const model = await this.#library.find(called, { signal })
     try {
-      const stage = await this.#load(model, blocks ?? { start: 0, end: model.blockCount }, signal)
+      const range = blocks ?? { start: 0, end: model.blockCount }
+      this.#span = await this.#fetch(model, range, signal)
+      const stage = await this.#load(model, range, signal)
       this.#stage = stage
       this.#server.add(stage)
       return stage
+    } catch (error) {
+      this.#release()
+      throw error
     } finally {
-      await model.close()
       collectGarbage()
     }
   }
 
-  async #load(model: ModelFile, blocks: Range, signal: AbortSignal): Promise<Stage> {
-    const { report, folder, kvType, context, sessions, gpuLayers, threads } = this.#init
-    const { start, end } = blocks
-    report?.(`writing blocks ${start}-${end} of ${model.name}`)
-    const span = await writeSpan(model, { start, end }, folder, { signal })
-    const engine = new LlamaEngine({
-      files: span.files,
-      ...(span.embedding === undefined ? {} : { embedding: span.embedding }),
-      ...(gpuLayers === undefined ? {} : { gpuLayers }),
-      threads: threads ?? Math.min(availableParallelism(), Math.ceil(span.bytes / BYTES_PER_THREAD)),
-      ...{ context, sequences: sessions, kvTypeK: kvType, kvTypeV: kvType }
+  /** Undefined where all of it is in files of its own, which need not be cut. */
+  async #fetch(
+    model: NamedModel,
+    { start, end }: Range,
+    signal: AbortSignal
+  ): Promise<StoredSpan | undefined> {
+    checkSpans(model)
+    if (start === 0 && end === model.blockCount && model.files !== undefined) return undefined
+    const { items } = model.manifest
+    const report = reporter(`blocks ${start}-${end} of ${model.name}`, this.#init.report)
+    await this.#library.fetch(model, partsOf(items, { start, end }, model.blockCount), {
+      signal,
+      onProgress: report
     })
+    return (await this.#library.store).span(model.id, { start, end }, { signal })
+  }
+
+  async #load(model: NamedModel, { start, end }: Range, signal: AbortSignal): Promise<Stage> {
+    const { report, kvType, context, sessions, gpuLayers, threads } = this.#init
+    const span = this.#span
+    const { files, embedding, bytes } = span?.files ?? {
+      files: model.files ?? [],
+      bytes: model.manifest.byteLength,
+      embedding: undefined
+    }
+    const engine = new LlamaEngine(
+      {
+        ...{ files, context, sequences: sessions, kvTypeK: kvType, kvTypeV: kvType },
+        ...(embedding === undefined ? {} : { embedding }),
+        ...(gpuLayers === undefined ? {} : { gpuLayers }),
+        threads: threads ?? Math.min(availableParallelism(), Math.ceil(bytes / BYTES_PER_THREAD))
+      },
+      span === undefined ? {} : { reload: (load, again) => span.load(load, again) }
+    )
     const { id, architecture, blockCount } = model
     const [name, profile] = [nameOf(model), profileOf(model, this.#init)]
     const stage = new Stage({ engine }, { model: id, name, architecture, start, end, blockCount, profile })
     try {
       report?.('loading into the engine')
-      await stage.start({ signal })
+      const started = (): Promise<void> => stage.start({ signal })
+      await (span === undefined ? started() : span.load(started, signal))
       stage.speed = await measureSpeed(engine)
       signal.throwIfAborted() // whoever stops the node waits for it
       return stage
@@ -120,7 +157,14 @@ export class Hosting {
       await this.#server.retire(stage, AbortSignal.any([signal, AbortSignal.timeout(RETIRE_MS)]))
     } finally {
       await stage.stop()
+      this.#release()
     }
+  }
+
+  /** Others may have its place on disk from now on. */
+  #release(): void {
+    this.#span?.release()
+    this.#span = undefined
   }
 
   /** For good. What is being loaded is given up. */
@@ -128,6 +172,18 @@ export class Hosting {
     this.#life.abort()
     await this.#loading?.catch(() => {}) // whoever asked for it knows
     await this.#stage?.stop()
+    this.#release()
+  }
+}
+
+/** A line now and then for whoever waits. */
+function reporter(what: string, report: HostingInit['report']): FetchOptions['onProgress'] {
+  let said = Number.NEGATIVE_INFINITY
+  return ({ bytes = 0, totalBytes = 0, bytesPerSecond = 0, peers = 0 }) => {
+    if (performance.now() - said < REPORT_MS) return
+    said = performance.now()
+    const [done, total, rate] = [bytes, totalBytes, bytesPerSecond].map((count) => Math.round(count / 1e6))
+    report?.(`fetching ${what}: ${done} of ${total} MB, ${rate} MB/s, ${peers} peers`)
   }
 }
 

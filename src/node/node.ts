@@ -17,6 +17,7 @@ import { Contributor } from './contributor.ts'
 import { type EngineSettings, Hosting } from './hosting.ts'
 import { type FinishProgress, Instance } from './instance.ts'
 import { deputise } from './invitation.ts'
+import { Library, type LibraryInit } from './library.ts'
 import { peerLists } from './membership.ts'
 import { Neighbours } from './neighbours.ts'
 import { Participant, type WayRequest } from './participant.ts'
@@ -26,7 +27,7 @@ import type { SwarmFile } from './swarm-file.ts'
 
 /** A span to host, whatever the swarm lacks. */
 export interface HostingSettings extends EngineSettings {
-  /** A GGUF file. */
+  /** As the library finds it: a GGUF file, a name, an id. */
   readonly model: string
   /** Blocks `[start, end)`; default: all. */
   readonly blocks?: { readonly start: number; readonly end: number } | undefined
@@ -34,7 +35,7 @@ export interface HostingSettings extends EngineSettings {
 
 /** To host what the swarm lacks most. */
 export interface ContributionSettings extends EngineSettings {
-  /** GGUF files that blocks may be hosted of. */
+  /** As the library finds them: GGUF files, names, ids. */
   readonly models: readonly string[]
   /** Most memory for weights and KV cache, in bytes; default: half of what is free. */
   readonly memoryBytes?: number | undefined
@@ -57,6 +58,8 @@ export interface NodeSettings {
   readonly acceptPlans?: boolean
   /** A new identity that is not kept, and no hold on the folder: for consumers that come and go. */
   readonly ephemeral?: boolean
+  /** Models on disk, and how pieces of them come and go. Default: in `dataDir`. */
+  readonly library?: Partial<LibraryInit>
   /** Bytes per session of what was sent, kept in memory for replay; what is more goes to disk. Default 16 MiB. */
   readonly replayMemoryBytes?: number
   readonly logger?: HostLogger
@@ -92,6 +95,8 @@ const COUNT_MS = 200
 /** What an Info may hold of each; see docs/PROTOCOL.md. */
 const MAX_ADDRESSES = 16
 const MAX_PEERS = 64
+/** How often it is looked what models there are. */
+const LOOK_MS = 30_000
 /** In a status: strangers can make up thousands. */
 const MAX_MODELS = 256
 /** Peers are pinged for a status; who does not answer by then has no round trip in it. */
@@ -112,6 +117,8 @@ export class Node implements Startable {
   readonly host: Host
   /** For the sessions that this node consumes. */
   readonly relays = new Relays()
+  /** What it can be asked about before it has started: files on this machine. */
+  readonly library: Library
   readonly #settings: NodeSettings
   readonly #joined: SwarmFile
   readonly #server: StageServer
@@ -125,6 +132,7 @@ export class Node implements Startable {
   #startedAt: number | undefined
   #started: Promise<void> | undefined
   #finishing: Promise<void> | undefined
+  #looking: NodeJS.Timeout | undefined
 
   constructor(settings: NodeSettings) {
     const {
@@ -136,6 +144,7 @@ export class Node implements Startable {
     this.#settings = settings
     this.#joined = joined
     this.host = createHost(hostInit(settings, joined))
+    this.library = this.#newLibrary()
     this.#server = new StageServer(
       { host: this.host },
       {
@@ -214,25 +223,52 @@ export class Node implements Startable {
       await rm(this.#logFolder, { recursive: true, force: true }) // what a crash has left
     }
     signal.throwIfAborted()
-    if (hosting !== undefined) {
-      this.#hosting = this.#hostingWith(hosting)
-      await this.#hosting.host(hosting.model, hosting.blocks, signal)
-    }
     this.#participant = await this.#participation()
-    await this.#prepareContribution(signal)
-    signal.throwIfAborted()
     this.#serve()
     await this.host.start().catch((cause: Error) => {
       const [reason] = /E[A-Z]+: .*/.exec(cause.message) ?? [cause.message] // the rest is advice for programmers
       throw new ShoalError('LISTEN', `Cannot listen on ${listen.join(', ')}: ${reason}`, { cause })
     })
     signal.throwIfAborted()
-    this.#startedAt = performance.now()
     const { addresses, peerId } = this.host
     if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
     await this.#part.start()
+    // Blocks and headers may have to be fetched from others first.
+    if (hosting !== undefined) {
+      this.#hosting = this.#hostingWith(hosting)
+      await this.#hosting.host(hosting.model, hosting.blocks, signal)
+    }
+    await this.#prepareContribution(signal)
+    signal.throwIfAborted()
+    this.#startedAt = performance.now()
     this.#part.announce({ stages: this.hosted })
     await this.#contributor?.start()
+    if (!this.#isPassing) this.#lookLater()
+  }
+
+  get #isPassing(): boolean {
+    return this.#settings.ephemeral ?? false
+  }
+
+  #newLibrary(): Library {
+    const { dataDir, library } = this.#settings
+    return new Library(
+      {
+        ...{ host: this.host, clock: systemClock, random: Math.random },
+        suppliers: (id) => {
+          this.#participant?.follow(id)
+          return this.#participant?.suppliersOf(id) ?? []
+        },
+        onSeeds: () => this.#participant?.seedsChanged()
+      },
+      { folder: join(dataDir, 'store'), report: (message) => this.#report(message, 'warning'), ...library }
+    )
+  }
+
+  /** Other commands fetch and remove models, too. */
+  #lookLater(): void {
+    void this.library.look().catch((error: Error) => this.#report(error.message, 'warning'))
+    this.#looking = setTimeout(() => this.#lookLater(), LOOK_MS).unref()
   }
 
   async #participation(): Promise<Participant> {
@@ -247,6 +283,7 @@ export class Node implements Startable {
       {
         ...{ joined, addresses: peers, folder: dataDir, isPassing: ephemeral, logger },
         looksAround: !staysHere(this.#settings, this.#joined),
+        seeds: () => this.library.seeds,
         load: (model) => this.#server.loads(model),
         assign: acceptPlans ? (span) => this.#assigned(span) : undefined,
         onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
@@ -256,15 +293,14 @@ export class Node implements Startable {
 
   #hostingWith(settings: EngineSettings): Hosting {
     const report = (message: string): void => this.#report(message, 'info')
-    const folder = join(this.#settings.dataDir, 'spans')
-    return new Hosting({ server: this.#server }, { ...settings, folder, report })
+    return new Hosting({ server: this.#server, library: this.library }, { ...settings, report })
   }
 
   async #prepareContribution(signal: AbortSignal): Promise<void> {
     const { contribution } = this.#settings
     if (contribution === undefined) return
     const { memoryBytes = Math.floor(process.availableMemory() * MEMORY_SHARE), models } = contribution
-    const shelf = await openShelf(models, contribution, signal)
+    const shelf = await openShelf(models, this.library, contribution, signal)
     this.#hosting = this.#hostingWith(contribution)
     this.#contributor = new Contributor(
       {
@@ -295,7 +331,8 @@ export class Node implements Startable {
         })
       },
       data: (ticket, stream) => this.relays.accept(ticket, stream) ?? this.#server.data(ticket, stream),
-      ask: (peer, request) => this.#part.answer(peer, request)
+      ask: (peer, request) => this.#part.answer(peer, request),
+      pieces: (stream) => this.library.serve(stream)
     })
   }
 
@@ -380,6 +417,7 @@ export class Node implements Startable {
 
   async stop(): Promise<void> {
     this.#life.abort()
+    clearTimeout(this.#looking)
     await this.#started?.catch(() => {}) // whoever started it knows
     await this.#contributor?.stop()
     await this.#participant?.stop()
@@ -387,6 +425,7 @@ export class Node implements Startable {
     await this.#server.stop()
     await this.host.stop()
     await this.#hosting?.stop()
+    await this.library.stop()
     await this.#instance?.release()
   }
 }

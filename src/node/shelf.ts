@@ -1,30 +1,32 @@
 /** The models whose files are on this machine, and what blocks of them take. */
 
 import { ShoalError } from '../common/index.ts'
-import { checkSpans, memoryOf, openModel } from '../models/index.ts'
+import { checkSpans, memoryOf } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import type { HostableModel } from '../swarm/index.ts'
 import { type EngineSettings, nameOf, profileOf } from './hosting.ts'
+import type { Library } from './library.ts'
 
 export interface ShelvedModel {
-  /** The GGUF file, or the first part of it. */
-  readonly path: string
+  /** As the library finds it again. */
+  readonly called: string
   readonly width: number
   readonly hostable: HostableModel
 }
 
 export type Shelf = ReadonlyMap<string, ShelvedModel>
 
-/** Reads headers only. Throws a ShoalError that names the file which is no model, or can't be hosted in parts. */
+/** Throws a ShoalError that says which of them is no model, or can't be hosted in parts. */
 export async function openShelf(
-  paths: readonly string[],
+  names: readonly string[],
+  library: Pick<Library, 'find'>,
   settings: EngineSettings,
   signal?: AbortSignal
 ): Promise<Shelf> {
   const shelf = new Map<string, ShelvedModel>()
-  for (const path of paths) {
-    const model = await openModel(path, { signal }).catch((error: unknown) => refuse(path, error))
+  for (const called of names) {
     try {
+      const model = await library.find(called, { signal })
       checkSpans(model)
       const { id, architecture, blockCount, width } = model
       const hostable = {
@@ -32,20 +34,18 @@ export async function openShelf(
         ...memoryOf(model, settings.kvType),
         ...{ positions: settings.context, computeBytes: 0 }
       }
-      shelf.set(id, { path, width, hostable })
+      shelf.set(id, { called, width, hostable })
     } catch (error) {
-      refuse(path, error)
-    } finally {
-      await model.close()
+      refuse(called, error)
     }
   }
   return shelf
 }
 
 /** There may be several. */
-function refuse(path: string, error: unknown): never {
-  if (!(error instanceof ShoalError) || error.code === 'MODEL_FILE') throw error
-  throw new ShoalError(error.code, `${path}: ${error.message}`, { cause: error })
+function refuse(called: string, error: unknown): never {
+  if (!(error instanceof ShoalError) || error.message.includes(called)) throw error
+  throw new ShoalError(error.code, `${called}: ${error.message}`, { cause: error })
 }
 
 /** What is said of a span while it is being loaded: its engine would give the same. */

@@ -1,7 +1,10 @@
-/** Participants on a network in memory, with a clock that is moved by hand. */
+/** Participants on a network in memory, with a clock that is moved by hand; libraries of files on this machine. */
+import { systemClock } from '../common/index.ts'
 import type { StageInfo, StageLoad } from '../net/index.ts'
 import { createOpener } from '../swarm/announcement.ts'
 import { MemoryNode, type MemorySwarm, openingOnce, verifyMemory } from '../swarm/testing.ts'
+import { randomOf } from '../swarm/testing-clock.ts'
+import { Library } from './library.ts'
 import { Participant, type ParticipantComponents, type ParticipantInit } from './participant.ts'
 
 /** What a joiner needs beside what a swarm does. */
@@ -66,4 +69,18 @@ export function freeLoad({ model, start, end }: StageInfo): StageLoad {
     ...{ model, start, end, stepMicroseconds: 1_000, waitMicroseconds: 0 },
     ...{ freeSessions: 4, freePositions: 4_096 }
   }
+}
+
+/** With nobody to fetch from but files on this machine. */
+export function libraryIn(folder: string): Library {
+  const nobody = async (): Promise<never> => {
+    throw new Error('no network in this test')
+  }
+  return new Library(
+    {
+      ...{ host: { peerId: 'self', openPieces: nobody }, clock: systemClock, random: randomOf(1) },
+      suppliers: () => []
+    },
+    { folder }
+  )
 }
