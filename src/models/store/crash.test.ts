@@ -25,7 +25,8 @@ async function written(folder: string, seed: number, last?: string | number): Pr
     if (/^\d+$/.test(line)) pieces.add(Number(line))
     if (line === last || pieces.size === last) child.kill('SIGKILL')
   }
-  await exited
+  const [code] = await exited
+  if (last === undefined) expect(code).toBe(0)
   return pieces
 }
 

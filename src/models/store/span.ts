@@ -44,7 +44,7 @@ interface Split {
 
 /** The parts of a span, kept until it is released. */
 export class StoredSpan {
-  /** What `load` gives to the engine. Only while it runs do they say that they are this span. */
+  /** What `load` gives to the engine. Only while it runs do their headers say that they are this span. */
   readonly files: SpanFiles
   readonly #components: SpanComponents
   readonly #init: SpanInit
@@ -75,7 +75,7 @@ export class StoredSpan {
   async load<T>(use: (files: SpanFiles) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { model } = this.#components
     if (this.#isReleased)
-      throw new ShoalError('RELEASED', 'The span was released: take it from the store again.')
+      throw new ShoalError('RELEASED', 'The span was let go of: ask the store for it again.')
     checkComplete(model, this.#init.parts)
     const lock = await takeLock(this.#init.lock, signal)
     try {
@@ -161,7 +161,7 @@ async function planSplits(model: ModelOnDisk, init: SpanInit): Promise<Split[]> 
     plan: split,
     ...(index > 0 && { part: parts[index - 1]?.part })
   }))
-  if (!splits.every(isInPlace)) {
+  if (!splits.every(isInPlace) || parts.some(({ part }) => !init.parts.has(part.name))) {
     throw new ShoalError('MANIFEST', 'The model’s tensors have names that can’t be cut into blocks.')
   }
   return splits as Split[]

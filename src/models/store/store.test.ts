@@ -97,6 +97,17 @@ test('only intact pieces are kept', async () => {
   expect(await model.read(index)).toEqual(good)
 })
 
+test('pieces may come several times at once', async () => {
+  const { store, model, manifest, source } = await storeWith()
+  const told: number[] = []
+  model.onPiece((index) => told.push(index))
+  const indices = [...piecesOf(manifest, 'block-0'), ...piecesOf(manifest, 'block-1')]
+  const pieces = await Promise.all(indices.map((index) => pieceAt(source, index)))
+  await Promise.all([...pieces, ...pieces.toReversed(), ...pieces].map((piece) => model.write(piece)))
+  expect(told.toSorted((a, b) => a - b)).toEqual(indices)
+  expect((await store.list())[0]?.blocks).toEqual([0, 1])
+})
+
 test('whoever listens is told of each piece once, whichever process wrote it', async () => {
   const { folder, model, manifest, source } = await storeWith('block-0')
   const other = await (await openStore(folder)).get(manifest.id)

@@ -167,7 +167,11 @@ export class Store {
     const layouts = [...parts].flatMap((name) => layout.parts.get(name) ?? [])
     const lease = randomUUID()
     this.#space.reserve(id, layouts, { id: lease, until: null })
-    return { release: () => this.#isClosed || this.#space.release(lease) }
+    return {
+      release: () => {
+        if (!this.#isClosed) this.#space.release(lease)
+      }
+    }
   }
 
   /**

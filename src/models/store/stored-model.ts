@@ -77,7 +77,7 @@ export class ModelOnDisk implements StoredModel {
     this.#use(part.name)
     let bytes: Uint8Array | undefined
     try {
-      bytes = await this.readFile(part, position, byteLength, signal)
+      bytes = await this.#readFile(part, position, byteLength, signal)
     } catch (error) {
       const isGone = error instanceof RangeError || (error as NodeJS.ErrnoException).code === 'ENOENT'
       if (!isGone) throw storeError(error, this.path(part))
@@ -112,11 +112,7 @@ export class ModelOnDisk implements StoredModel {
       this.#writing.until.delete(part.name) // its file may be gone: it is made anew
       throw storeError(error, this.path(part))
     }
-    const bits = this.#change(
-      part,
-      (noted) => setBit(noted, index - part.firstPiece, true),
-      this.#writing.lease
-    )
+    const bits = this.#note(part, index)
     this.#mark(index)
     if (countBits(bits) < part.pieceCount) return
     this.#writing.until.delete(part.name)
@@ -139,18 +135,14 @@ export class ModelOnDisk implements StoredModel {
     return join(this.folder, file)
   }
 
-  isComplete(part: PartName): boolean {
-    return this.missing(new Set([part])).length === 0
-  }
-
   /** From an item's place in the content, for those who read tensors; its pieces have to be there. */
   async readContent(offset: number, length: number, signal?: AbortSignal): Promise<Uint8Array> {
     const item = this.manifest.items.findLast((candidate) => candidate.offset <= offset) as ContentItem
     const part = this.layout.parts.get(item.part) as PartLayout
-    return this.readFile(part, positionOf(part, item) + offset - item.offset, length, signal)
+    return this.#readFile(part, positionOf(part, item) + offset - item.offset, length, signal)
   }
 
-  async readFile(
+  async #readFile(
     part: PartLayout,
     position: number,
     length: number,
@@ -245,23 +237,35 @@ export class ModelOnDisk implements StoredModel {
   }
 
   /**
-   * Changes which pieces of a part are noted, whoever else notes some, and returns them. A writer's lease is gone where
-   * the part was dropped after all, such as while the machine slept, and its file may be another.
+   * Returns all that is noted of the part then. The writer's lease is gone where the part was dropped after all, such as
+   * while the machine slept, and its file may be another; and where the part is complete, since others had this piece.
    */
-  #change(part: PartLayout, change: (bits: Uint8Array) => void, lease?: string): Uint8Array {
+  #note(part: PartLayout, index: number): Uint8Array {
+    const { id } = this.manifest
+    return this.#change(part, (bits) => {
+      if (isSet(bits, index - part.firstPiece)) return
+      if (this.#record.all('leased', this.#writing.lease, id, part.name).length === 0)
+        throw this.#dropped(part)
+      setBit(bits, index - part.firstPiece, true)
+    })
+  }
+
+  /** Changes which pieces of a part are noted, whoever else notes some, and returns them. */
+  #change(part: PartLayout, change: (bits: Uint8Array) => void): Uint8Array {
     const { id } = this.manifest
     return this.#record.transaction(() => {
       const row = this.#record.part(id, part.name)
-      const isHeld = lease === undefined || this.#record.all('leased', lease, id, part.name).length > 0
-      if (row === undefined || !isHeld) {
-        this.#writing.until.delete(part.name)
-        throw new ShoalError('PIECE', 'The part was dropped from the store meanwhile: fetch it again.')
-      }
+      if (row === undefined) throw this.#dropped(part)
       const bits = fits(row, part) ? row.pieces.slice() : new Uint8Array(Math.ceil(part.pieceCount / 8))
       change(bits)
       this.#record.run('setPieces', bits, this.#boot, id, part.name)
       return bits
     })
+  }
+
+  #dropped({ name }: PartLayout): ShoalError {
+    this.#writing.until.delete(name)
+    return new ShoalError('PIECE', 'The part was dropped from the store meanwhile: fetch it again.')
   }
 
   #keepWhileWriting(part: PartLayout): void {
