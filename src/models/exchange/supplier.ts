@@ -13,6 +13,8 @@ const REFILL = 0.75
 /** What a `file` or `http` source is asked for at once, so that it can read it in one go. */
 const BATCH_BYTES = 4 * 1024 * 1024
 const BATCHES = 2
+/** Disks and busy machines take so long now and then, and the line is not to be idle meanwhile. */
+const LEAST_ROUND_TRIP_MS = 50
 /** The shortest time is forgotten in one to two of these: ways change. */
 const ROUND_TRIP_WINDOW_MS = 15_000
 /** Weight of each new measurement. */
@@ -91,8 +93,9 @@ export class Supplier {
     if (this.kind !== 'peer') {
       return this.fetches.size < BATCHES ? Math.max(1, Math.floor(BATCH_BYTES / this.#pieceBytes)) : 0
     }
-    const roundTrip = Math.min(this.#shortestMs, this.#shortestBefore)
-    const inFlight = Number.isFinite(roundTrip) ? (this.#bytesPerMs * roundTrip) / this.#pieceBytes : 0
+    const shortest = Math.min(this.#shortestMs, this.#shortestBefore)
+    const roundTrip = Number.isFinite(shortest) ? Math.max(shortest, LEAST_ROUND_TRIP_MS) : 0
+    const inFlight = (this.#bytesPerMs * roundTrip) / this.#pieceBytes
     const most = Math.min(LEAST_PENDING + Math.ceil(PROBE * inFlight), MOST_PENDING)
     const { pending } = this
     if (pending >= most) this.#isFilling = false
