@@ -101,4 +101,41 @@ describe('a piece exchange', () => {
     const bytes = pieces.of(manifest.items).reduce((sum, index) => sum + pieces.at(index).byteLength, 0)
     expect(performance.now() - start).toBeGreaterThan(bytes / 1_000 - 150) // what it may send at once
   })
+
+  test('gives each piece once before it gives one twice, and the others exchange them', async () => {
+    let reads = 0
+    const seeded = whole()
+    const read = seeded.read.bind(seeded)
+    seeded.read = (index) => {
+      reads += 1
+      return read(index)
+    }
+    const seeder = await node(seeded, { bytesPerSecond: 1_000_000 })
+    const stores = [1, 2, 3].map(() => new MemoryModel(model))
+    const leechers = await Promise.all(stores.map((stored) => node(stored)))
+    for (const [index, leecher] of leechers.entries()) {
+      for (const other of [seeder, ...leechers.slice(index + 1)]) await open(leecher, other)
+    }
+    await Promise.all(
+      leechers.map(({ exchange }, index) => exchange.fetch(stores[index] as MemoryModel, { parts: allParts }))
+    )
+    for (const stored of stores) expect(stored.missing(allParts)).toEqual([])
+    expect(reads).toBeLessThan(1.5 * pieces.count)
+  })
+
+  test('cuts who gives bad pieces, for a while', async () => {
+    const bad = whole()
+    for (const [index, bytes] of bad.bytes.entries()) bad.bytes[index] = bytes?.map((byte) => byte ^ 1)
+    const stored = new MemoryModel(model)
+    const leecher = await node(stored)
+    const poisoner = await node(bad)
+    for (const other of [poisoner, await node(whole()), await node(whole())]) await open(leecher, other)
+    const cut: string[] = []
+    await leecher.exchange.fetch(stored, { parts: allParts, onBadSource: ({ name }) => cut.push(name) })
+    expect(cut).toEqual([poisoner.host.peerId])
+    for (const [index, bytes] of stored.bytes.entries()) expect(bytes).toEqual(model.content[index])
+    expect(leecher.exchange.peersOf(id)).not.toContain(poisoner.host.peerId)
+    await expect(open(leecher, poisoner)).rejects.toMatchObject({ code: 'BANNED' })
+    await expect(open(poisoner, leecher)).rejects.toMatchObject({ code: 'REFUSED' })
+  })
 })

@@ -25,7 +25,7 @@ export interface ExchangeComponents {
   readonly host: PieceHost
   readonly clock: Clock
   readonly random: () => number
-  /** What this node has, and gives to others; also while it is being fetched. */
+  /** What this node has, and gives to others; also while it is being fetched. Undefined, or throws: it has none of it. */
   readonly models: (id: string) => StoredModel | undefined | Promise<StoredModel | undefined>
   /** Its bytes. */
   readonly listing?: (id: string) => Promise<Uint8Array | undefined>
@@ -196,7 +196,7 @@ export class Exchange {
       void stream.close()
       return undefined
     }
-    const model = await this.#components.models(id)
+    const model = await this.#find(id)
     if (model?.manifest.pieces === undefined) return refuse('model', 'this node has no pieces of it')
     const key = keyOf(id, peer)
     const known = this.#links.get(key)
@@ -268,15 +268,22 @@ export class Exchange {
     }
     if (!this.#documents.take(stream.peer)) return refuse('busy', 'asked too often')
     const bytes =
-      document === 'manifest'
-        ? (await this.#components.models(id))?.manifest.bytes
-        : await this.#components.listing?.(id)
+      document === 'manifest' ? (await this.#find(id))?.manifest.bytes : await this.#components.listing?.(id)
     if (bytes === undefined || bytes.byteLength === 0) return refuse(document, 'this node does not have it')
     await sendDocument(stream, bytes, (length) => this.seeder.pace(length))
   }
 
+  /** Undefined also where the store can't give it. */
+  async #find(id: string): Promise<StoredModel | undefined> {
+    try {
+      return await this.#components.models(id)
+    } catch {
+      return undefined
+    }
+  }
+
   async #modelOf(id: string): Promise<StoredModel> {
-    const model = await this.#components.models(id)
+    const model = await this.#find(id)
     if (model?.manifest.pieces !== undefined) return model
     throw new ShoalError(
       'MODEL',
