@@ -152,7 +152,9 @@ async function perform(
   const abort = (): void => void child.kill()
   signal?.addEventListener('abort', abort, { once: true })
   try {
-    return await child.request(request, parts)
+    const reply = await child.request(request, parts)
+    signal?.throwIfAborted()
+    return reply
   } catch (error) {
     if (signal?.aborted) throw new EngineError('ABORTED', 'It was given up.', { cause: error })
     await child.kill()

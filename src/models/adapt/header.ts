@@ -1,4 +1,5 @@
-import { type GgufModel, readGguf } from '../../gguf/index.ts'
+import { ShoalError } from '../../common/index.ts'
+import { GgufError, type GgufModel, readGguf } from '../../gguf/index.ts'
 import { openParts } from '../model-file.ts'
 
 /** A model's files and header; the tensors are not read, and the model gets no id. */
@@ -6,6 +7,9 @@ export async function readHeader(path: string): Promise<{ files: readonly string
   const { files, sources } = await openParts(path)
   try {
     return { files, gguf: await readGguf(sources) }
+  } catch (error) {
+    if (!(error instanceof GgufError)) throw error
+    throw new ShoalError('MODEL_FILE', `Cannot read the model ${path}: ${error.message}.`, { cause: error })
   } finally {
     await Promise.all(sources.map((source) => source.close()))
   }

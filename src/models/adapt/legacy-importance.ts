@@ -22,7 +22,7 @@ export function readLegacyImportance(bytes: Uint8Array): ImportanceMatrix {
     const name = text()
     const calls = integer()
     const start = take(4 * integer())
-    const sums = new Float32Array(bytes.slice(start, offset).buffer)
+    const sums = new Float32Array(new Uint8Array(bytes.subarray(start, offset)).buffer)
     return { name, sums, counts: Float32Array.of(Math.max(calls, 1)) }
   })
   const chunks = offset < bytes.length ? integer() : 0

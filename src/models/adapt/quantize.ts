@@ -203,6 +203,12 @@ async function explained(
       `Without an importance matrix ${type} would be garbage; it ${what}: --imatrix FILE or --calibrate TEXT.`
     )
   }
+  if (message.includes('GGML_ASSERT(imatrix')) {
+    return failed(
+      `With --pure the embedding would be ${type}, too, of which no importance matrix says anything: add ` +
+        '--embedding-type Q4_K, or leave --pure out.'
+    )
+  }
   const quantized = /requantizing from type (\S+) is disabled/.exec(message)?.[1]
   if (quantized !== undefined) {
     return failed(
