@@ -311,7 +311,12 @@ describe('what goes wrong is said, without a stack', () => {
     ['no number', ['run', DEMO, 'x', '--temperature', 'hot'], 2, /number from 0 to 100/],
     ['blocks that are no range', ['up', '--model', DEMO, '--blocks', '5-3'], 2, /START-END/],
     ['blocks without a model', ['up', '--blocks', '0-3'], 2, /^error: --blocks are those of one model/],
-    ['blocks that there are not', ['up', '--model', DEMO, '--blocks', '6-9'], 1, /\[6, 9\).*\[0, 8\)/],
+    [
+      'blocks that there are not',
+      ['up', '--model', DEMO, '--blocks', '6-9'],
+      1,
+      /no blocks 6-9 in .*: it has the blocks 0-8/
+    ],
     ['a cut that there is not', ['certify', DEMO, '--cut', '8'], 2, /^error: --cut 8: .* from 1 to 7/],
     ['an address that is none', ['run', DEMO, 'x', '--peer', 'somewhere'], 2, /multiaddr/],
     ['a peer whose address is none', ['up', '--peer', 'somewhere'], 2, /multiaddr/],
@@ -324,7 +329,12 @@ describe('what goes wrong is said, without a stack', () => {
     ['no nodes to ask', ['run', DEMO, 'x'], 1, /^error: No other node answers.*shoal up/],
     ['nothing to ask', ['run', DEMO, '--peer', CLOSED], 2, /^error: No prompt/],
     ['nobody reachable', ['run', DEMO, 'x', '--peer', CLOSED], 1, /error: No other node answers/],
-    ['no such file', ['run', '/nowhere.gguf', 'x', '--peer', CLOSED], 1, /no such file.*nowhere\.gguf/],
+    [
+      'no such file',
+      ['run', '/nowhere.gguf', 'x', '--peer', CLOSED],
+      1,
+      /nowhere\.gguf: there is no such file/
+    ],
     ['no GGUF', ['run', 'text.gguf', 'x', '--peer', CLOSED], 1, /^error: .*no GGUF file/],
     ['half a GGUF', ['up', '--model', 'short.gguf'], 1, /^error: .*(truncated|ends|beyond)/]
   ] as const)('%s', async (_, args, code, says) => {

@@ -1,5 +1,6 @@
 /** Spans into stages and out again: what a node hosts at a time. */
 import { availableParallelism } from 'node:os'
+import { ShoalError } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { checkSpans, type Model, partsOf, type StoredSpan } from '../models/index.ts'
@@ -106,6 +107,10 @@ export class Hosting {
     signal: AbortSignal
   ): Promise<StoredSpan | undefined> {
     checkSpans(model)
+    if (start < 0 || start >= end || end > model.blockCount) {
+      const all = `it has the blocks 0-${model.blockCount}`
+      throw new ShoalError('SPAN', `There are no blocks ${start}-${end} in ${model.name}: ${all}.`)
+    }
     if (start === 0 && end === model.blockCount && model.files !== undefined) return undefined
     const { items } = model.manifest
     const report = reporter(`blocks ${start}-${end} of ${model.name}`, this.#init.report)
