@@ -3,11 +3,13 @@ import { type Clock, Limits, ShoalError } from '../../common/index.ts'
 import { NetError, type PieceHost, type PieceMessage, type PieceStream, WireError } from '../../net/index.ts'
 import type { PieceSource, StoredModel } from '../contract.ts'
 import { MAX_MANIFEST_BYTES, type Manifest, readManifest } from '../manifest.ts'
-import { fetchDocument, firstMessage, refusal, sendDocument } from './handshake.ts'
+import { Documents, fetchDocument } from './documents.ts'
+import { firstMessage, refusal } from './handshake.ts'
 import { PieceLink } from './link.ts'
+import type { TransferInit } from './progress.ts'
 import { Seeder, type SeederInit } from './seeder.ts'
 import { PeerSource } from './source.ts'
-import { Transfer, type TransferInit } from './transfer.ts'
+import { Transfer } from './transfer.ts'
 
 /** A listing is some lines of text; this many bytes before anything has looked at them. */
 const MAX_LISTING_BYTES = 256 * 1024
@@ -16,8 +18,6 @@ const MAX_LINKS_PER_PEER = 32
 const MAX_LINKS = 256
 /** Who gave a bad piece: its disk, its memory or its will is bad, and it may be mended. */
 const BAN_MS = 60 * 60_000
-/** Documents of each peer: a manifest is some 100 KB, and asking for it costs nothing. */
-const DOCUMENTS = { burst: 16, everyMs: 10_000 }
 /** When both ends open a stream at once, for the one that stays. */
 const CROSSING_MS = 10_000
 
@@ -50,13 +50,18 @@ export class Exchange {
   readonly #transfers = new Map<string, Set<Transfer>>()
   readonly #arrivals = new Set<(key: string, source: PeerSource) => void>()
   readonly #banned: Limits
-  readonly #documents: Limits
+  readonly #documents: Documents
 
   constructor(components: ExchangeComponents, init: SeederInit = {}) {
     this.#components = components
     this.seeder = new Seeder(components, init)
     this.#banned = new Limits(components.clock, { burst: 1, everyMs: BAN_MS })
-    this.#documents = new Limits(components.clock, DOCUMENTS)
+    this.#documents = new Documents({
+      clock: components.clock,
+      manifest: async (id) => (await this.#find(id))?.manifest.bytes,
+      listing: async (id) => components.listing?.(id),
+      pace: (bytes) => this.seeder.pace(bytes)
+    })
   }
 
   /** Peers that pieces of the model may come from. */
@@ -72,7 +77,7 @@ export class Exchange {
       if (message.type === 'open') return this.#accept(stream, message)
       if (message.type !== 'get')
         throw new WireError('INVALID', `a stream begins with ${message.type}`, 'type')
-      void this.#giveDocument(stream, message.model, message.document).catch((error) => stream.abort(error))
+      void this.#documents.give(stream, message.model, message.document).catch((error) => stream.abort(error))
       return undefined
     }
     firstMessage(stream, begin).catch((error) => stream.abort(error))
@@ -259,18 +264,6 @@ export class Exchange {
       this.#arrivals.delete(arrived)
       signal?.removeEventListener('abort', abort)
     })
-  }
-
-  async #giveDocument(stream: PieceStream, id: string, document: 'manifest' | 'listing'): Promise<void> {
-    const refuse = async (code: string, message: string): Promise<void> => {
-      stream.send({ type: 'refused', code, message })
-      await stream.close()
-    }
-    if (!this.#documents.take(stream.peer)) return refuse('busy', 'asked too often')
-    const bytes =
-      document === 'manifest' ? (await this.#find(id))?.manifest.bytes : await this.#components.listing?.(id)
-    if (bytes === undefined || bytes.byteLength === 0) return refuse(document, 'this node does not have it')
-    await sendDocument(stream, bytes, (length) => this.seeder.pace(length))
   }
 
   /** Undefined also where the store can't give it. */

@@ -10,6 +10,6 @@
  * ```
  */
 export { Exchange, type ExchangeComponents } from './exchange.ts'
-export type { TransferProgress } from './progress.ts'
+export type { TransferComponents, TransferInit, TransferProgress } from './progress.ts'
 export type { SeederInit } from './seeder.ts'
-export { Transfer, type TransferComponents, type TransferInit } from './transfer.ts'
+export { Transfer } from './transfer.ts'

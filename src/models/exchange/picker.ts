@@ -73,8 +73,4 @@ export class Picker {
     }
     return undefined
   }
-
-  *[Symbol.iterator](): Generator<number> {
-    yield* this.#places.keys()
-  }
 }

@@ -1,4 +1,27 @@
-import type { PieceSource } from '../contract.ts'
+/** What a transfer is given, and what it says. */
+import { type Clock, ShoalError } from '../../common/index.ts'
+import type { PartName } from '../content.ts'
+import type { PieceSource, StoredModel } from '../contract.ts'
+import type { PieceTable } from '../pieces.ts'
+
+export interface TransferComponents {
+  readonly model: StoredModel
+  readonly clock: Clock
+  /** From 0 to 1; each node's own, since it is why they fetch different pieces first. */
+  readonly random: () => number
+}
+
+export interface TransferInit {
+  readonly parts: ReadonlySet<PartName>
+  /** What peers have is fetched from `http` as well only while peers give less. Bytes per second. */
+  readonly enoughFromPeers?: number
+  /** Without any piece for so long, it gives up. */
+  readonly deadlineMs?: number
+  readonly maxBytesInFlight?: number
+  readonly onProgress?: ((progress: TransferProgress) => void) | undefined
+  /** Called when a source gave a bad piece, and was closed. */
+  readonly onBadSource?: ((source: PieceSource) => void) | undefined
+}
 
 export interface TransferProgress {
   /** Here, of all that were asked for; those that were here before count. */
@@ -35,4 +58,25 @@ export class Rate {
     if (first === undefined || last === undefined || last.at === first.at) return 0
     return ((last.bytes - first.bytes) * 1000) / (last.at - first.at)
   }
+}
+
+/** Of pieces that did not come: whether anybody has them. */
+export function unavailable(
+  table: PieceTable,
+  missing: readonly number[],
+  sources: readonly PieceSource[]
+): ShoalError {
+  const nobodyHas = missing.filter((index) => !sources.some((source) => source.has(index)))
+  const indices = nobodyHas.length > 0 ? nobodyHas : missing
+  const parts = [...new Set(indices.map((index) => table.at(index).item.part))]
+  const some =
+    parts.length > 5 ? `${parts.slice(0, 5).join(', ')} and ${parts.length - 5} more` : parts.join(', ')
+  const what =
+    nobodyHas.length > 0
+      ? `nobody who can be reached has ${indices.length} pieces (of ${some})`
+      : `of ${sources.length} sources none gives the ${indices.length} pieces that are missing (of ${some})`
+  return new ShoalError(
+    'UNAVAILABLE',
+    `The model can't be fetched now: ${what}. What has come is kept; try again later, or name another source.`
+  )
 }

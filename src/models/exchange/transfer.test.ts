@@ -3,8 +3,9 @@ import { ShoalError } from '../../common/index.ts'
 import { ManualClock, randomOf } from '../../swarm/testing-clock.ts'
 import type { PartName } from '../content.ts'
 import type { PieceReceived, PieceSource } from '../contract.ts'
+import type { TransferInit } from './progress.ts'
 import { MemoryModel, testModel } from './testing.ts'
-import { Transfer, type TransferInit } from './transfer.ts'
+import { Transfer } from './transfer.ts'
 
 const model = await testModel({ blocks: 2, blockBytes: 160 * 1024 })
 const { pieces, allParts } = model

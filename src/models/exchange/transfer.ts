@@ -1,10 +1,15 @@
 /** Fetches the pieces of some parts from sources that come and go. */
 import { type Clock, ShoalError } from '../../common/index.ts'
-import type { PartName } from '../content.ts'
 import type { PieceReceived, PieceSource, StoredModel } from '../contract.ts'
 import type { PieceTable } from '../pieces.ts'
 import { Picker } from './picker.ts'
-import { Rate, type TransferProgress } from './progress.ts'
+import {
+  Rate,
+  type TransferComponents,
+  type TransferInit,
+  type TransferProgress,
+  unavailable
+} from './progress.ts'
 import { type Fetch, Supplier } from './supplier.ts'
 
 /** Pieces requested or being written, together: 16 of the largest, 4,096 of the smallest. */
@@ -20,25 +25,6 @@ const ENOUGH_BYTES_PER_SECOND = 1024 * 1024
 const RATE_WINDOW_MS = 3_000
 const DEADLINE_MS = 60_000
 const NOT_NEEDED = new ShoalError('STOPPED', 'not needed any more')
-
-export interface TransferComponents {
-  readonly model: StoredModel
-  readonly clock: Clock
-  /** From 0 to 1; each node's own, since it is why they fetch different pieces first. */
-  readonly random: () => number
-}
-
-export interface TransferInit {
-  readonly parts: ReadonlySet<PartName>
-  /** What peers have is fetched from `http` as well only while peers give less. Bytes per second. */
-  readonly enoughFromPeers?: number
-  /** Without any piece for so long, it gives up. */
-  readonly deadlineMs?: number
-  readonly maxBytesInFlight?: number
-  readonly onProgress?: ((progress: TransferProgress) => void) | undefined
-  /** Called when a source gave a bad piece, and was closed. */
-  readonly onBadSource?: ((source: PieceSource) => void) | undefined
-}
 
 /**
  * Rarest first, requests pipelined, and at the end the same piece from several: as BitTorrent does (B. Cohen, 2003).
@@ -388,8 +374,7 @@ export class Transfer {
       const error = new ShoalError('STALLED', `nothing comes from ${supplier.source.name}`)
       for (const { controller } of supplier.fetches) controller.abort(error)
     }
-    if (now - this.#lastPieceAt > (this.#init.deadlineMs ?? DEADLINE_MS))
-      this.#done.reject(this.#unavailable())
+    if (now - this.#lastPieceAt > (this.#init.deadlineMs ?? DEADLINE_MS)) this.#giveUp()
     this.#tell()
     this.#pump()
   }
@@ -401,20 +386,8 @@ export class Transfer {
     this.#init.onProgress?.(progress)
   }
 
-  #unavailable(): ShoalError {
-    const suppliers = [...this.#suppliers.values()]
-    const nobodyHas = [...this.#missing].filter((index) => !suppliers.some(({ source }) => source.has(index)))
-    const indices = nobodyHas.length > 0 ? nobodyHas : [...this.#missing]
-    const parts = [...new Set(indices.map((index) => this.#table.at(index).item.part))]
-    const some =
-      parts.length > 5 ? `${parts.slice(0, 5).join(', ')} and ${parts.length - 5} more` : parts.join(', ')
-    const what =
-      nobodyHas.length > 0
-        ? `nobody who can be reached has ${indices.length} pieces (of ${some})`
-        : `of ${suppliers.length} sources none gives the ${indices.length} pieces that are missing (of ${some})`
-    return new ShoalError(
-      'UNAVAILABLE',
-      `The model can't be fetched now: ${what}. What has come is kept; try again later, or name another source.`
-    )
+  #giveUp(): void {
+    const sources = [...this.#suppliers.keys()]
+    this.#done.reject(unavailable(this.#table, [...this.#missing], sources))
   }
 }
