@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { type Estimate, type EvaluateReport, evaluate } from '../models/index.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
 import { integer } from './options.ts'
-import { Percent } from './percent.ts'
+import { withPercent } from './percent.ts'
 
 interface EvalOptions {
   readonly text: string
@@ -40,14 +40,13 @@ export function evalCommand(): Command {
 async function run(path: string, options: EvalOptions): Promise<void> {
   const { json, text, gpuLayers = -1, ...rest } = options
   const signal = untilInterrupted()
-  const percent = new Percent('evaluating')
   try {
-    const report = await evaluate(path, text, { ...rest, gpuLayers, signal, onProgress: percent.report })
-    percent.end()
+    const report = await withPercent(`evaluating with ${text}`, (onProgress) =>
+      evaluate(path, text, { ...rest, gpuLayers, signal, onProgress })
+    )
     if (json) console.log(JSON.stringify(report))
     else print(report)
   } catch (error) {
-    percent.end()
     if (!signal.aborted) throw error
     process.exitCode = INTERRUPTED
   }

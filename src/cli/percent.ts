@@ -3,32 +3,26 @@ const LINE_MS = 10_000
 /** Before that, how long it takes is a guess. */
 const SURE_MS = 1_000
 
-/** How far something slow is, on standard error. */
-export class Percent {
-  readonly #label: string
-  readonly #start = performance.now()
-  #saidAt = this.#start
-  #shown = ''
-
-  constructor(label: string) {
-    this.#label = label
-  }
-
-  readonly report = (fraction: number): void => {
+/** Does something slow, and says on standard error how far it is. */
+export async function withPercent<T>(
+  label: string,
+  work: (onProgress: (fraction: number) => void) => Promise<T>
+): Promise<T> {
+  const { isTTY } = process.stderr
+  const start = performance.now()
+  let saidAt = start
+  if (!isTTY) console.error(label)
+  const onProgress = (fraction: number): void => {
     const now = performance.now()
-    const line = `${this.#label}: ${(fraction * 100).toFixed(0)} %${left(fraction, now - this.#start)}`
-    if (process.stderr.isTTY) {
-      if (line !== this.#shown) process.stderr.write(`\r\x1b[K${line}`)
-    } else if (now - this.#saidAt >= LINE_MS) {
-      this.#saidAt = now
-      console.error(line)
-    }
-    this.#shown = line
+    if (!isTTY && now - saidAt < LINE_MS) return
+    saidAt = now
+    const line = `${label}: ${(fraction * 100).toFixed(0)} %${left(fraction, now - start)}`
+    process.stderr.write(isTTY ? `\r\x1b[K${line}` : `${line}\n`)
   }
-
-  /** Leaves no line behind on a terminal. */
-  readonly end = (): void => {
-    if (process.stderr.isTTY && this.#shown !== '') process.stderr.write('\r\x1b[K')
+  try {
+    return await work(onProgress)
+  } finally {
+    if (isTTY) process.stderr.write('\r\x1b[K')
   }
 }
 

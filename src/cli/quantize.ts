@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { COPY, FILE_TYPE_ALIASES, FILE_TYPES } from '../engine/index.ts'
@@ -13,7 +13,7 @@ import {
 } from '../models/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
 import { integer } from './options.ts'
-import { Percent } from './percent.ts'
+import { withPercent } from './percent.ts'
 
 interface QuantizeCommandOptions {
   readonly type: string
@@ -91,23 +91,25 @@ function tensorType(text: string): string {
 
 async function run(input: string, output: string, options: QuantizeCommandOptions): Promise<void> {
   checkFlags(options)
+  if (options.saveImatrix !== undefined && !options.force && existsSync(options.saveImatrix)) {
+    throw new UsageError(`${options.saveImatrix} is there already: --force replaces it.`)
+  }
   const signal = untilInterrupted()
-  const percent = new Percent('quantizing')
+  const { type, outputType, embeddingType, imatrix, saveImatrix } = options
+  const { threads, pure, keepSplit, requantize, force } = options
+  const hasImportance = imatrix !== undefined || options.calibrate !== undefined
   try {
-    const importance = await importanceFor(input, options, signal)
-    const { type, outputType, imatrix, saveImatrix, threads, pure, keepSplit, requantize, force } = options
-    const result = await quantize(input, output, {
-      ...{ type, threads, pure, keepSplit, requantize, force, importance, signal },
-      importanceFile: imatrix ?? saveImatrix,
-      outputTensorType: outputType,
-      embeddingType: options.embeddingType,
-      onProgress: percent.report
-    })
-    percent.end()
+    const result = await withPercent(`quantizing to ${type}`, (onProgress) =>
+      quantize(input, output, {
+        ...{ type, embeddingType, threads, pure, keepSplit, requantize, force, signal, onProgress },
+        outputTensorType: outputType,
+        importance: hasImportance ? () => importanceFor(input, options, signal) : undefined,
+        importanceFile: imatrix ?? saveImatrix
+      })
+    )
     if (options.json) console.log(JSON.stringify(result))
     else print(result, type)
   } catch (error) {
-    percent.end()
     if (!signal.aborted) throw error
     process.exitCode = INTERRUPTED
   }
@@ -128,29 +130,22 @@ async function importanceFor(
   input: string,
   options: QuantizeCommandOptions,
   signal: AbortSignal
-): Promise<ImportanceMatrix | undefined> {
-  const { imatrix, calibrate: text, saveImatrix, context = 512, chunks, gpuLayers = -1, threads } = options
+): Promise<ImportanceMatrix> {
+  const {
+    imatrix,
+    calibrate: text = '',
+    saveImatrix,
+    context = 512,
+    chunks,
+    gpuLayers = -1,
+    threads
+  } = options
   if (imatrix !== undefined) return readImportance(imatrix)
-  if (text === undefined) return undefined
-  if (saveImatrix !== undefined && !options.force && (await exists(saveImatrix))) {
-    throw new UsageError(`${saveImatrix} is there already: --force replaces it.`)
-  }
-  const percent = new Percent('calibrating')
-  try {
-    const settings = { context, chunks, gpuLayers, threads, signal, onProgress: percent.report }
-    const importance = await calibrate(input, text, settings)
-    if (saveImatrix !== undefined) await writeImportance(saveImatrix, importance)
-    return importance
-  } finally {
-    percent.end()
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false
+  const importance = await withPercent(`calibrating with ${text}`, (onProgress) =>
+    calibrate(input, text, { context, chunks, gpuLayers, threads, signal, onProgress })
   )
+  if (saveImatrix !== undefined) await writeImportance(saveImatrix, importance)
+  return importance
 }
 
 function print({ files, bytes, bitsPerWeight, types, fallbacks }: QuantizedModel, type: string): void {

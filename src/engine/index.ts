@@ -15,6 +15,8 @@
 export {
   type ImportanceEntry,
   type ImportanceSums,
+  type ImportanceWeights,
+  type QuantizeSettings,
   quantizeFile,
   scoreText,
   sumImportance,

@@ -115,7 +115,7 @@ describe('quantizing', () => {
   test('asks for what a type needs: an importance matrix, or a model that is not quantized', async () => {
     const low = { type: 'IQ2_XXS', threads: 1 }
     await expect(quantize(wide, output(), low)).rejects.toThrow('--calibrate')
-    const importance = await calibrate(wide, text, { ...RUN, chunks: 2 })
+    const importance = () => calibrate(wide, text, { ...RUN, chunks: 2 })
     const { unweighted } = await quantize(wide, output(), { ...low, importance })
     expect(unweighted.toSorted()).toEqual(['output.weight', 'token_embd.weight'])
     await expect(quantize(output(), output('twice.gguf'), PLAIN)).rejects.toThrow('--requantize')

@@ -2,7 +2,15 @@
 import { mkdtemp, open, readdir, realpath, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ShoalError } from '../../common/index.ts'
-import { COPY, EngineError, FILE_TYPES, type QuantizeReport, quantizeFile } from '../../engine/index.ts'
+import {
+  COPY,
+  type EngineError,
+  FILE_TYPES,
+  type ImportanceWeights,
+  type QuantizeReport,
+  type QuantizeSettings,
+  quantizeFile
+} from '../../engine/index.ts'
 import { type GgufModel, splitPartNames, TENSOR_TYPES } from '../../gguf/index.ts'
 import { readHeader } from './header.ts'
 import { type ImportanceMatrix, importanceWeights } from './importance.ts'
@@ -10,7 +18,8 @@ import { type ImportanceMatrix, importanceWeights } from './importance.ts'
 export interface QuantizeOptions {
   /** A name of FILE_TYPES, or COPY: all tensors as they are. */
   readonly type: string
-  readonly importance?: ImportanceMatrix | undefined
+  /** Asked for once all else is known to be right: it may take long. */
+  readonly importance?: (() => Promise<ImportanceMatrix>) | undefined
   /** The name of the importance matrix's file, for the model's metadata. */
   readonly importanceFile?: string | undefined
   readonly threads: number
@@ -63,7 +72,12 @@ export async function quantize(
   const folder = await temporaryFolder(output)
   try {
     const written = join(folder, keepSplit ? basename(output, '.gguf') : (names[0] as string))
-    const report = await runQuantizer(first, written, keepSplit, options)
+    const importance = await options.importance?.()
+    const settings = settingsOf(first, written, keepSplit, options)
+    const weights = importance && weightsOf(importance, options.importanceFile)
+    const report = await quantizeFile(settings, weights, options).catch((error: EngineError) =>
+      explain(error, folder, options)
+    )
     const partials = names.map((name) => join(folder, name))
     const result = await describeResult(partials[0] as string)
     options.signal?.throwIfAborted()
@@ -71,44 +85,37 @@ export async function quantize(
     await checkTargets(targets, files, options.force === true)
     for (const [index, path] of partials.entries()) await rename(path, targets[index] as string)
     return { files: targets, ...result, ...report }
-  } catch (error) {
-    throw error instanceof EngineError ? await explained(error, folder, options) : error
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function runQuantizer(
+/** With the notes that llama-quantize makes, but without folders, which are nobody's business. */
+function weightsOf(importance: ImportanceMatrix, file: string | undefined): ImportanceWeights {
+  const { datasets, chunks } = importance
+  const entries = importance.entries.map((entry) => ({ name: entry.name, weights: importanceWeights(entry) }))
+  const notes: [string, string | number][] = []
+  if (file !== undefined) notes.push(['quantize.imatrix.file', basename(file)])
+  if (datasets[0] !== undefined) notes.push(['quantize.imatrix.dataset', basename(datasets[0])])
+  notes.push(['quantize.imatrix.entries_count', entries.length])
+  if (chunks > 0) notes.push(['quantize.imatrix.chunks_count', chunks])
+  return { entries, notes }
+}
+
+function settingsOf(
   input: string,
   output: string,
   keepSplit: boolean,
-  options: QuantizeOptions
-): Promise<QuantizeReport> {
-  const { type, importance, importanceFile, signal, onProgress } = options
-  const entries = importance?.entries.map((entry) => ({
-    name: entry.name,
-    weights: importanceWeights(entry)
-  }))
-  // As llama-quantize notes them, but without folders, which are nobody's business.
-  const notes: [string, string | number][] = []
-  if (importanceFile !== undefined) notes.push(['quantize.imatrix.file', basename(importanceFile)])
-  const dataset = importance?.datasets[0]
-  if (dataset !== undefined) notes.push(['quantize.imatrix.dataset', basename(dataset)])
-  notes.push(['quantize.imatrix.entries_count', entries?.length ?? 0])
-  const chunks = importance?.chunks ?? 0
-  if (chunks > 0) notes.push(['quantize.imatrix.chunks_count', chunks])
-  const idOf = (name: string | undefined): number | undefined =>
-    name === undefined ? undefined : TENSOR_TYPES[name]?.id
-  const settings = {
-    ...{ input, output, keepSplit, threads: options.threads },
+  { type, threads, pure = false, requantize = false, outputTensorType, embeddingType }: QuantizeOptions
+): QuantizeSettings {
+  const idOf = (name = ''): number | undefined => TENSOR_TYPES[name]?.id
+  return {
+    ...{ input, output, keepSplit, threads, pure, requantize },
     type: FILE_TYPES[type] ?? 0,
     copy: type === COPY,
-    pure: options.pure === true,
-    requantize: options.requantize === true,
-    outputTensorType: idOf(options.outputTensorType),
-    embeddingType: idOf(options.embeddingType)
+    outputTensorType: idOf(outputTensorType),
+    embeddingType: idOf(embeddingType)
   }
-  return quantizeFile(settings, entries && { entries, notes }, { signal, onProgress })
 }
 
 /** llama.cpp ends its process where a row has no whole blocks. */
@@ -189,43 +196,43 @@ async function flush(path: string): Promise<void> {
 }
 
 /** Says what to do about what llama.cpp says. */
-async function explained(
+async function explain(
   error: EngineError,
   folder: string,
   { type, importance }: QuantizeOptions
-): Promise<Error> {
+): Promise<never> {
   const { message } = error
   const failed = (text: string): ShoalError => new ShoalError('QUANTIZE', text, { cause: error })
-  if (error.code === 'ABORTED') return error
+  if (error.code === 'ABORTED') throw error
   if (/requires an imatrix|Missing importance matrix/.test(message)) {
     const what = importance === undefined ? 'needs one' : 'needs one that covers all blocks'
-    return failed(
+    throw failed(
       `Without an importance matrix ${type} would be garbage; it ${what}: --imatrix FILE or --calibrate TEXT.`
     )
   }
   if (message.includes('GGML_ASSERT(imatrix')) {
-    return failed(
+    throw failed(
       `With --pure the embedding would be ${type}, too, of which no importance matrix says anything: add ` +
         '--embedding-type Q4_K, or leave --pure out.'
     )
   }
   const quantized = /requantizing from type (\S+) is disabled/.exec(message)?.[1]
   if (quantized !== undefined) {
-    return failed(
+    throw failed(
       `The model is quantized already (${quantized.toUpperCase()}): quantize the one that it was made from, or add ` +
         '--requantize, which costs more quality.'
     )
   }
-  if (/^imatrix size/.test(message)) return failed(`The importance matrix is of another model (${message}).`)
+  if (/^imatrix size/.test(message)) throw failed(`The importance matrix is of another model (${message}).`)
   if (/iostream|basic_ios|write/.test(message)) {
     const { bavail, bsize } = await statfs(folder)
     const free = ((bavail * bsize) / 1e6).toFixed(0)
     const written = await sizeOf(folder)
-    return failed(
+    throw failed(
       `The result can't be written: after ${(written / 1e6).toFixed(0)} MB there were ${free} MB left on the disk.`
     )
   }
-  return failed(`llama.cpp can't quantize this model: ${message}.`)
+  throw failed(`llama.cpp can't quantize this model: ${message}.`)
 }
 
 async function sizeOf(folder: string): Promise<number> {
