@@ -231,6 +231,17 @@ describe('a transfer', () => {
     expect(source.isClosed).toBe(false)
   })
 
+  test('takes what nobody has hashed from its source, and not from peers', async () => {
+    const unhashed = { ...model.manifest, pieces: undefined }
+    const stored = Object.assign(new MemoryModel(model), { manifest: unhashed, missing: () => [0, 1] })
+    const [peer, http] = [new FakeSource('peer'), new FakeSource('http', 'http', (index) => index === 0)]
+    const { done } = begin([peer, http], { deadlineMs: 1_000 }, stored)
+    await expect(over(done)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(peer.asked).toEqual([])
+    expect(http.indices).toEqual([0])
+    expect(stored.has(0)).toBe(true)
+  })
+
   test('needs nobody where all is there', async () => {
     await begin([], {}, new MemoryModel(model, () => true)).done
   })

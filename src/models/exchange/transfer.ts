@@ -1,6 +1,7 @@
 /** Fetches the pieces of some parts from sources that come and go. */
 import { type Clock, ShoalError } from '../../common/index.ts'
 import type { PieceReceived, PieceSource, StoredModel } from '../contract.ts'
+import { itemsOf, pieceTableOf } from '../manifest.ts'
 import type { PieceTable } from '../pieces.ts'
 import { Picker } from './picker.ts'
 import {
@@ -63,23 +64,15 @@ export class Transfer {
   #isPumping = false
   #told = -1
 
-  /** Throws a ShoalError where nobody has hashed the model: then nothing tells good pieces from bad ones. */
   constructor({ model, clock, random }: TransferComponents, init: TransferInit) {
-    const { pieces, items } = model.manifest
-    if (pieces === undefined) {
-      throw new ShoalError(
-        'PROVISIONAL',
-        `Nobody has hashed ${model.manifest.id} yet: fetch it from its source.`
-      )
-    }
     this.#model = model
-    this.#table = pieces
+    this.#table = pieceTableOf(model.manifest)
     this.#clock = clock
     this.#init = init
     this.#lastPieceAt = clock.now()
     this.#picker = new Picker(random)
     this.#missing = new Set(model.missing(init.parts))
-    const wanted = pieces.of(items.filter(({ part }) => init.parts.has(part)))
+    const wanted = this.#table.of(itemsOf(model.manifest, init.parts))
     this.#total = {
       pieces: wanted.length,
       bytes: wanted.reduce((sum, index) => sum + this.#bytesOf(index), 0)
@@ -107,8 +100,12 @@ export class Transfer {
     }
   }
 
-  /** At any time. A source is asked for pieces until it ends, or has given a bad one. */
+  /**
+   * At any time. A source is asked for pieces until it ends, or has given a bad one. Peers are not, where nobody has
+   * hashed the model: nothing would tell good pieces from bad ones.
+   */
   add(source: PieceSource): void {
+    if (source.kind === 'peer' && this.#model.manifest.pieces === undefined) return
     if (this.#suppliers.has(source) || (source as { hasEnded?: boolean }).hasEnded) return
     const supplier = new Supplier(source, this.#table.pieceBytes)
     this.#suppliers.set(source, supplier)
