@@ -84,8 +84,25 @@ export function largestSpanFrom(model: ModelSizes, start: number, caps: Caps): R
   return end > start ? { start, end } : undefined
 }
 
+/** By model, then room: a swarm's nodes offer the same again and again, and each is looked at in every decision. */
+const reaches = new WeakMap<ModelSizes, Map<string, Uint16Array>>()
+/** Of a model's; when there are more, all are worked out anew. */
+const MAX_REACHES = 20_000
+
 /** For each start, where the longest span from there ends; the start itself where none fits. */
 export function reach(model: ModelSizes, room: Room): Uint16Array {
+  const known = reaches.get(model) ?? new Map<string, Uint16Array>()
+  if (known.size === 0 || known.size > MAX_REACHES) {
+    known.clear()
+    reaches.set(model, known)
+  }
+  const key = `${room.memoryBytes} ${room.diskBytes} ${room.positions}`
+  const ends = known.get(key) ?? reachOf(model, room)
+  known.set(key, ends)
+  return ends
+}
+
+function reachOf(model: ModelSizes, room: Room): Uint16Array {
   const { blockCount } = model
   const { weights, cache } = sizesOf(model, room.positions)
   const fits = (range: Range, diskBytes: number): boolean =>

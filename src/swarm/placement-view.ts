@@ -3,7 +3,7 @@ import type { Profile, StageInfo } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
 import type { Candidate } from './placement-arrange.ts'
 import type { Offer } from './placement-offer.ts'
-import { type Caps, type HostableModel, type Room, reach, roomOf, type Span } from './placement-sizes.ts'
+import { type Caps, type HostableModel, reach, roomOf, type Span } from './placement-sizes.ts'
 import type { Range } from './routing-search.ts'
 
 export interface PlacementInput {
@@ -136,7 +136,6 @@ export function candidatesFor(
 ): Candidate[] {
   const { self, caps, current, passive, offers } = input
   const { model } = view
-  const reachOf = remembered((room: Room) => reach(model, room))
   const byPeer = Map.groupBy(input.stages, ({ peer }) => peer)
   const isFree = (peer: string): boolean => !taken.has(peer) && passive?.has(peer) !== true
   const holders = view.stages.map(({ peer, stage }): Candidate => {
@@ -144,7 +143,7 @@ export function candidatesFor(
     const held = { start: stage.start, end: stage.end }
     // Whoever hosts several spans was told to, and stays.
     const ends =
-      room === undefined || byPeer.get(peer)?.length !== 1 || !isFree(peer) ? undefined : reachOf(room)
+      room === undefined || byPeer.get(peer)?.length !== 1 || !isFree(peer) ? undefined : reach(model, room)
     return { peer, held, ends, size: room?.memoryBytes ?? 0, isBusy: true }
   })
   const mayGoTo = (peer: string, span: Span): boolean =>
@@ -159,12 +158,12 @@ export function candidatesFor(
     if (room === undefined || peer === self || !isFree(peer) || hosted.length > 1) continue
     const [one] = hosted
     if (one !== undefined && !mayGoTo(peer, one.stage)) continue
-    others.push({ peer, ends: reachOf(room), size: room.memoryBytes, isBusy: one !== undefined })
+    others.push({ peer, ends: reach(model, room), size: room.memoryBytes, isBusy: one !== undefined })
   }
   const isOwn = current === undefined || view.own !== undefined || mayGoTo(self, current)
   const room = roomOf(model, caps)
   const isBusy = current !== undefined
-  const own = { peer: self, held: view.own, ends: reachOf(room), size: room.memoryBytes, isBusy }
+  const own = { peer: self, held: view.own, ends: reach(model, room), size: room.memoryBytes, isBusy }
   return [...holders, ...others, ...(isOwn ? [own] : [])]
 }
 
@@ -173,15 +172,4 @@ function isDispensable(other: View, span: Range, wanted: View, isOwn: boolean): 
   if (!other.isCovered) return byRank(wanted, other) < 0
   if (wanted.demand === 0) return false
   return other.demand === 0 || have(other.ready, span, isOwn ? 1 : 2)
-}
-
-/** Thousands of nodes have few different sizes. */
-function remembered(compute: (room: Room) => Uint16Array): (room: Room) => Uint16Array {
-  const known = new Map<string, Uint16Array>()
-  return (room) => {
-    const key = `${room.memoryBytes} ${room.diskBytes} ${room.positions}`
-    const ends = known.get(key) ?? compute(room)
-    known.set(key, ends)
-    return ends
-  }
 }
