@@ -33,16 +33,21 @@ export class FileSource {
     if (offset < 0 || length < 0 || offset + length > this.size) {
       throw new RangeError(`${this.path}: bytes ${offset} to ${offset + length} of ${this.size}`)
     }
-    const buffer = new Uint8Array(length)
-    for (let done = 0; done < length; ) {
-      const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done)
-      if (bytesRead === 0) throw new RangeError(`${this.path} became shorter while it was read`)
-      done += bytesRead
-    }
-    return buffer
+    return readRange(this.#handle, offset, length)
   }
 
   async close(): Promise<void> {
     await this.#handle.close()
   }
+}
+
+/** Exactly `length` bytes from `offset` of an open file. Throws a RangeError where it ends before. */
+export async function readRange(handle: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(length)
+  for (let done = 0; done < length; ) {
+    const { bytesRead } = await handle.read(buffer, done, length - done, offset + done)
+    if (bytesRead === 0) throw new RangeError(`the file has no bytes ${offset + done} to ${offset + length}`)
+    done += bytesRead
+  }
+  return buffer
 }

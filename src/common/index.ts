@@ -1,7 +1,7 @@
 export { aborted } from './aborted.ts'
 export { type Clock, systemClock } from './clock.ts'
 export { ShoalError } from './errors.ts'
-export { FileSource } from './file.ts'
+export { FileSource, readRange } from './file.ts'
 export { makeFolder } from './folder.ts'
 export type { Startable } from './lifecycle.ts'
 export { Limits, type Rate } from './limits.ts'

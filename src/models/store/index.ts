@@ -26,5 +26,6 @@ export {
   type StoreInit,
   type VerifyReport
 } from './store.ts'
+export type { ModelOnDisk } from './stored-model.ts'
 export type { ModelSummary } from './summary.ts'
 export type { VerifyOptions } from './verify.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type Clock, FileSource, ShoalError } from '../../common/index.ts'
+import { type Clock, readRange, ShoalError } from '../../common/index.ts'
 import type { ContentItem, PartName } from '../content.ts'
 import type { PieceReceived, StoredModel } from '../contract.ts'
 import type { Manifest } from '../manifest.ts'
@@ -9,6 +9,7 @@ import { countBits, isSet, setBit } from './bits.ts'
 import { currentBoot, isSameBoot } from './boot.ts'
 import { storeError } from './errors.ts'
 import { Layout, type PartLayout, positionOf } from './layout.ts'
+import { OpenFiles } from './open-files.ts'
 import type { PartRow, StoreRecord } from './record.ts'
 import type { Space } from './space.ts'
 
@@ -37,6 +38,9 @@ export class ModelOnDisk implements StoredModel {
   readonly #listeners = new Set<(index: number) => void>()
   readonly #writing = { lease: randomUUID(), until: new Map<PartName, number>() }
   readonly #usedAt = new Map<PartName, number>()
+  readonly #readFiles = new OpenFiles('r')
+  /** As long as their parts are kept from being dropped. */
+  readonly #written = new OpenFiles('r+')
   #bits: Uint8Array
 
   constructor({ record, space, clock, look }: ModelComponents, manifest: Manifest, folder: string) {
@@ -100,22 +104,19 @@ export class ModelOnDisk implements StoredModel {
     const { part, position } = this.layout.at(index)
     this.#keepWhileWriting(part)
     try {
-      const file = await open(this.path(part), 'r+')
-      try {
+      await this.#written.use(this.path(part), async (file) => {
         for (let done = 0; done < bytes.byteLength; ) {
           done += (await file.write(bytes, done, bytes.byteLength - done, position + done)).bytesWritten
         }
-      } finally {
-        await file.close()
-      }
+      })
     } catch (error) {
-      this.#writing.until.delete(part.name) // its file may be gone: it is made anew
+      this.#stopWriting(part.name) // its file may be gone: it is made anew
       throw storeError(error, this.path(part))
     }
     const bits = this.#note(part, index)
     this.#mark(index)
     if (countBits(bits) < part.pieceCount) return
-    this.#writing.until.delete(part.name)
+    this.#stopWriting(part.name)
     this.#record.run('deletePartOfLease', this.#writing.lease, this.manifest.id, part.name)
     await this.sync(part)
   }
@@ -148,12 +149,15 @@ export class ModelOnDisk implements StoredModel {
     length: number,
     signal?: AbortSignal
   ): Promise<Uint8Array> {
-    const file = await FileSource.open(this.path(part))
-    try {
-      return await file.read(position, length, signal)
-    } finally {
-      await file.close()
-    }
+    signal?.throwIfAborted()
+    return this.#readFiles.use(this.path(part), (file) => readRange(file, position, length))
+  }
+
+  /** It is not kept from being dropped any more, so that its file may become another. */
+  #stopWriting(name: PartName): void {
+    this.#writing.until.delete(name)
+    const part = this.layout.parts.get(name)
+    if (part !== undefined) this.#written.forget(this.path(part))
   }
 
   /** Of which it is not sure that all that was noted is there: they were written to before the machine's last start. */
@@ -199,7 +203,7 @@ export class ModelOnDisk implements StoredModel {
     const before = this.#bits
     this.#bits = this.#bitsNoted()
     for (const part of this.#writing.until.keys()) {
-      if (this.#record.part(this.manifest.id, part) === undefined) this.#writing.until.delete(part)
+      if (this.#record.part(this.manifest.id, part) === undefined) this.#stopWriting(part)
     }
     if (this.#listeners.size === 0) return
     for (let index = 0; index < this.layout.table.count; index++) {
@@ -212,6 +216,7 @@ export class ModelOnDisk implements StoredModel {
     for (const name of this.#writing.until.keys()) {
       await this.sync(this.layout.parts.get(name) as PartLayout).catch(() => {}) // verified after a crash, then
     }
+    await Promise.all([this.#readFiles.close(), this.#written.close()])
   }
 
   #mark(index: number): void {
@@ -264,13 +269,15 @@ export class ModelOnDisk implements StoredModel {
   }
 
   #dropped({ name }: PartLayout): ShoalError {
-    this.#writing.until.delete(name)
+    this.#stopWriting(name)
     return new ShoalError('PIECE', 'The part was dropped from the store meanwhile: fetch it again.')
   }
 
   #keepWhileWriting(part: PartLayout): void {
     const now = this.#clock.wall()
-    if ((this.#writing.until.get(part.name) ?? 0) > now + WRITING_MS / 2) return
+    const before = this.#writing.until.get(part.name) ?? 0
+    if (before > now + WRITING_MS / 2) return
+    if (before < now) this.#stopWriting(part.name)
     const until = now + WRITING_MS
     this.#space.reserve(this.manifest.id, [part], { id: this.#writing.lease, until })
     this.#writing.until.set(part.name, until)
