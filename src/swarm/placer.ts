@@ -40,7 +40,8 @@ export interface PlacerInit {
 const LOOK_MS = 30_000
 /** Changes come in crowds, when a directory comes or many move. A large swarm changes all the time, and takes longer to look at. */
 const CROWD_MS = 250
-const CROWD_MS_PER_STAGE = 2
+const CROWD_MS_PER_STAGE = 20
+const LONGEST_CROWD_MS = 5_000
 /** Those who complete a chain don't act at the same time, and whoever is the second sees what the first has done. */
 const URGENT_MS = 2_000
 /** Whoever has something to give up first sees what those do who have not, and that nobody was taken for dead in error. */
@@ -205,7 +206,7 @@ export class Placer implements Startable {
     const { surroundings, demand, clock, random } = this.#components
     const { self, caps } = this.#init
     const { stages, offers } = surroundings()
-    this.#crowdMs = CROWD_MS + CROWD_MS_PER_STAGE * stages.length
+    this.#crowdMs = Math.min(CROWD_MS + CROWD_MS_PER_STAGE * stages.length, LONGEST_CROWD_MS)
     const now = clock.now()
     forget(this.#passive, (until) => until <= now)
     const decision = decide({
