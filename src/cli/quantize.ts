@@ -34,8 +34,13 @@ interface QuantizeCommandOptions {
 }
 
 const TYPES_HELP = `
-Types, from the largest to the smallest of each family (those of fewer than 3 bits need an importance matrix):
-  ${['F32 F16 BF16', 'Q8_0 Q5_1 Q5_0 Q4_1 Q4_0 Q2_0 Q1_0', 'Q6_K Q5_K_M Q5_K_S Q4_K_M Q4_K_S Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S', 'IQ4_NL IQ4_XS IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S', 'TQ2_0 TQ1_0 (ternary models), MXFP4_MOE (experts), COPY (all tensors as they are)'].join('\n  ')}
+Types, of each family from the largest to the smallest:
+  F32 F16 BF16
+  Q8_0 Q5_1 Q5_0 Q4_1 Q4_0 Q2_0 Q1_0
+  Q6_K Q5_K_M Q5_K_S Q4_K_M Q4_K_S Q3_K_L Q3_K_M Q3_K_S Q2_K Q2_K_S
+  IQ4_NL IQ4_XS IQ3_M IQ3_S IQ3_XS IQ3_XXS IQ2_M IQ2_S IQ2_XS IQ2_XXS IQ1_M IQ1_S
+  TQ2_0 TQ1_0 (ternary models), MXFP4_MOE (experts), COPY (all tensors as they are)
+Q2_K_S, and the IQ types from IQ3_XS on, need an importance matrix.
 
 Examples:
   shoal quantize model-f16.gguf model-q4_k_m.gguf --type Q4_K_M --calibrate text.txt

@@ -123,7 +123,10 @@ function openLibrary(gpu: boolean): Llama {
 
 function progressReport(): (fraction: number) => void {
   let reported = 0
+  const parent = process.ppid
   return (fraction) => {
+    // Whoever computes for hours hears of the socket's end only afterwards.
+    if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL')
     if (fraction - reported < PROGRESS_STEP && fraction < 1) return
     reported = fraction
     channel.send({ progress: fraction })
