@@ -1,8 +1,7 @@
-import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
 import { type Estimate, type EvaluateReport, evaluate } from '../models/index.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
-import { integer } from './options.ts'
+import { integer, threadsOption } from './options.ts'
 import { withPercent } from './percent.ts'
 
 interface EvalOptions {
@@ -22,7 +21,7 @@ export function evalCommand(): Command {
         'reference, such as the model that it was quantized from. Lower is better.'
     )
     .argument('<model>', 'a GGUF file, its first part if it has several')
-    .requiredOption('--text <file>', 'a text unlike what the model was trained on, of two chunks at least')
+    .requiredOption('--text <file>', 'a text that the model was not trained on, of two chunks at least')
     .option('--reference <model>', 'compare each prediction with this model of the same vocabulary')
     .option(
       '--context <tokens>',
@@ -31,7 +30,7 @@ export function evalCommand(): Command {
       512
     )
     .option('--chunks <count>', 'only the first so many chunks (default: all)', integer(1, 2 ** 31 - 1))
-    .option('--threads <count>', 'threads (default: one per core)', integer(1, 1024), availableParallelism())
+    .addOption(threadsOption())
     .option('--gpu-layers <count>', 'blocks on a GPU (default: all, if there is one)', integer(0, 4096))
     .option('--json', 'print one JSON object')
     .action(run)

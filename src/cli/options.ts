@@ -1,5 +1,6 @@
 /** What the commands' flags have in common. */
 
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { InvalidArgumentError, Option } from 'commander'
@@ -27,6 +28,8 @@ export function decimal(low: number, high: number): (text: string) => number {
   }
 }
 
+/** Less than this would take a day for a block. */
+const LEAST_RATE = 1_000
 const UNITS: Readonly<Record<string, number>> = {
   ...{ B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
   ...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 }
@@ -40,6 +43,13 @@ export function bytes(text: string): number {
     throw new InvalidArgumentError('It must be an amount with its unit, such as 8GiB or 500MB.')
   }
   return Math.floor(Number(number) * factor)
+}
+
+/** Bytes per second, such as 2MB or 500KB/s. */
+export function rate(text: string): number {
+  const value = bytes(text.replace(/\/s(?:ec)?$/i, ''))
+  if (value >= LEAST_RATE) return value
+  throw new InvalidArgumentError('It must be at least 1KB per second, such as 2MB.')
 }
 
 /** `a-b`: from block a up to, not including, block b. */
@@ -72,10 +82,31 @@ export function kvTypeOption(): Option {
   return new Option('--kv-type <type>', 'how the KV cache is stored').choices(KV_TYPES).default('f16')
 }
 
+/** For work that has the machine to itself. */
+export function threadsOption(): Option {
+  return new Option('--threads <count>', 'threads')
+    .argParser(integer(1, 1024))
+    .default(availableParallelism(), 'one per core')
+}
+
 export function peerOption(): Option {
   return new Option('--peer <address>', 'a node to connect to (may be given several times)')
     .argParser(addresses)
     .default([], 'none')
+}
+
+export function storeOption(): Option {
+  return new Option(
+    '--store <folder>',
+    'where models are kept, for any number of nodes (default: "store" in --data-dir)'
+  )
+}
+
+export function uploadOption(): Option {
+  return new Option(
+    '--upload <rate>',
+    'most bytes per second of pieces for others, such as 2MB (default: no limit)'
+  ).argParser(rate)
 }
 
 /** The last characters tell peer ids apart; the first are the same for all. */

@@ -42,7 +42,18 @@ async function shoal(...args: string[]): Promise<{ code: number; stdout: string;
 test('a model is calibrated, quantized and evaluated', async () => {
   const small = join(folder, 'small.gguf')
   const matrix = join(folder, 'matrix.gguf')
-  const calibrate = ['--calibrate', text, '--chunks', '2', '--context', '64', '--save-imatrix', matrix]
+  const calibrate = [
+    '--calibrate',
+    text,
+    '--chunks',
+    '2',
+    '--context',
+    '64',
+    '--save-imatrix',
+    matrix,
+    '--threads',
+    '1'
+  ]
   const quantized = await shoal('quantize', model, small, '--type', 'q4_k', ...calibrate, '--json')
   expect(quantized).toMatchObject({ code: 0, stderr: expect.stringContaining('calibrating') })
   expect(JSON.parse(quantized.stdout)).toMatchObject({ files: [small], types: { F32: 13 }, fallbacks: [] })
@@ -56,7 +67,20 @@ test('a model is calibrated, quantized and evaluated', async () => {
     matrix
   )
   expect(again).toMatchObject({ code: 0, stdout: expect.stringContaining('bits per weight') })
-  const evaluate = ['eval', small, '--text', text, '--reference', model, '--context', '64', '--chunks', '4']
+  const evaluate = [
+    'eval',
+    small,
+    '--text',
+    text,
+    '--reference',
+    model,
+    '--context',
+    '64',
+    '--chunks',
+    '4',
+    '--threads',
+    '1'
+  ]
   const table = await shoal(...evaluate)
   expect(table).toMatchObject({
     code: 0,

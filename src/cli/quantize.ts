@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { Command, InvalidArgumentError } from 'commander'
 import { COPY, FILE_TYPE_ALIASES, FILE_TYPES } from '../engine/index.ts'
 import {
@@ -12,7 +11,7 @@ import {
   writeImportance
 } from '../models/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
-import { integer } from './options.ts'
+import { integer, threadsOption } from './options.ts'
 import { withPercent } from './percent.ts'
 
 interface QuantizeCommandOptions {
@@ -69,7 +68,7 @@ export function quantizeCommand(): Command {
       integer(1, 2 ** 31 - 1)
     )
     .option('--gpu-layers <count>', 'with --calibrate: blocks on a GPU (default: all)', integer(0, 4096))
-    .option('--threads <count>', 'threads (default: one per core)', integer(1, 1024), availableParallelism())
+    .addOption(threadsOption())
     .option('--pure', 'all matrices of one type: no more bits for those that need them most')
     .option('--output-type <type>', 'tensor type of the head, such as Q8_0', tensorType)
     .option('--embedding-type <type>', 'tensor type of the token embedding', tensorType)
