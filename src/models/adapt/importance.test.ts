@@ -96,6 +96,8 @@ describe('importance matrices', () => {
   })
 
   test('with numbers that are no sums of squares are refused', async () => {
+    await writeFile(path, legacy([['blk.0.attn_q.weight', 1, []]]))
+    await expect(readImportance(path)).rejects.toThrow('0 sums')
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY, -1]) {
       await writeFile(path, legacy([['blk.0.attn_q.weight', 1, [1, value]]]))
       await expect(readImportance(path)).rejects.toThrow('squares')

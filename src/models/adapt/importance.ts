@@ -89,7 +89,7 @@ function missing(what: string): RangeError {
 function checkEntries(entries: readonly ImportanceEntry[]): void {
   if (entries.length === 0) throw new RangeError('it has no entries')
   for (const { name, sums, counts } of entries) {
-    if (counts.length === 0 || sums.length % counts.length !== 0) {
+    if (sums.length === 0 || counts.length === 0 || sums.length % counts.length !== 0) {
       throw new RangeError(`"${name}" has ${sums.length} sums for ${counts.length} counts`)
     }
     const isNumber = (value: number): boolean => Number.isFinite(value) && value >= 0
