@@ -1,17 +1,82 @@
-import { Node, neighboursFolder, readSwarmFile } from '../node/index.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type HttpInit, resolveName } from '../models/index.ts'
+import {
+  cacheFolder,
+  type FetchOptions,
+  type Library,
+  type LibraryInit,
+  type NamedModel,
+  Node,
+  neighboursFolder,
+  readSwarmFile
+} from '../node/index.ts'
+import { UsageError } from './lifetime.ts'
+
+/** Shorter waits for a server are none that anybody wonders about. */
+const NOTED_MS = 1_000
+
+export interface ConsumerOptions {
+  readonly dataDir: string
+  readonly peer?: readonly string[]
+  readonly store?: string
+}
+
+type Say = (message: string) => void
 
 /** A node that only asks, in the swarm that this machine has joined; not started yet. */
-export async function consumerNode(options: {
-  readonly dataDir: string
-  readonly peer: readonly string[]
-}): Promise<Node> {
-  const { dataDir, peer: peers } = options
+export async function consumerNode(options: ConsumerOptions, say: Say = console.error): Promise<Node> {
+  const { dataDir, peer: peers = [] } = options
+  const warn = (message: string): void => say(`warning: ${message}`)
   return new Node({
     ...{ dataDir, listen: [], peers, ephemeral: true },
     joined: await readSwarmFile(dataDir),
     neighbours: neighboursFolder(),
+    library: { ...libraryInit(options, say), report: warn },
     onProgress: (message, level) => {
-      if (level === 'warning') console.error(`warning: ${message}`)
+      if (level === 'warning') warn(message)
     }
   })
+}
+
+/** Starts the node only where others have to be asked what is meant. */
+export async function findModel(node: Node, name: string, options: FetchOptions): Promise<NamedModel> {
+  const { signal } = options
+  if (resolveName(name).kind === 'id') await node.start(signal === undefined ? {} : { signal })
+  return node.library.find(name, options)
+}
+
+/** The models of this machine, for who asks nobody else. */
+export async function withLibrary<T>(
+  options: ConsumerOptions,
+  use: (library: Library) => Promise<T>
+): Promise<T> {
+  const node = await consumerNode(options)
+  try {
+    return await use(node.library)
+  } finally {
+    await node.stop()
+  }
+}
+
+/** What all nodes of this machine have in common. */
+export function libraryInit({ store }: Pick<ConsumerOptions, 'store'>, say: Say): Partial<LibraryInit> {
+  return { cache: cacheFolder(), http: hubInit(say), ...(store === undefined ? {} : { folder: store }) }
+}
+
+/** As the hub's own tools are told. */
+function hubInit(say: Say): HttpInit {
+  const endpoint = process.env.HF_ENDPOINT?.trim() || undefined
+  const token = process.env.HF_TOKEN?.trim() || undefined
+  if (endpoint !== undefined && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
+    throw new UsageError(
+      `HF_ENDPOINT is "${endpoint}": it must be an http(s) address of the hub or a mirror.`
+    )
+  }
+  const wait = async (ms: number, signal: AbortSignal | undefined): Promise<void> => {
+    if (ms >= NOTED_MS) {
+      say(`note: the server is busy or out of reach, and is asked again in ${Math.ceil(ms / 1000)} s`)
+    }
+    await sleep(ms, undefined, { signal })
+  }
+  return { endpoint, token, wait }
 }

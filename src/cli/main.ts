@@ -10,12 +10,19 @@ import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
 import { UsageError } from './lifetime.ts'
+import { listCommand } from './list.ts'
 import { netcheckCommand } from './netcheck.ts'
 import { planCommand } from './plan.ts'
+import { publishCommand } from './publish.ts'
+import { pullCommand } from './pull.ts'
 import { quantizeCommand } from './quantize.ts'
+import { rmCommand } from './rm.ts'
 import { runCommand } from './run.ts'
+import { seedCommand } from './seed.ts'
+import { showCommand } from './show.ts'
 import { peersCommand, statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
+import { verifyCommand } from './verify.ts'
 
 /** Exit codes: 0 done, 1 it failed, 2 the command line is wrong. */
 const FAILED = 1
@@ -35,6 +42,8 @@ const program = new Command('shoal')
 const commands = [
   ...[upCommand(), runCommand(), statusCommand(), doctorCommand(), peersCommand()],
   ...[netcheckCommand(), finishCommand()],
+  ...[pullCommand(), listCommand(), showCommand(), rmCommand(), verifyCommand()],
+  ...[seedCommand(), publishCommand()],
   ...[joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand()],
   ...[planCommand(), certifyCommand(), quantizeCommand(), evalCommand(), demoCommand()]
 ]

@@ -2,19 +2,21 @@ import { addAbortSignal } from 'node:stream'
 import { text as readAll } from 'node:stream/consumers'
 import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
-import { ChatText, type Model, openModel } from '../models/index.ts'
+import { ChatText, type Model, resolveName } from '../models/index.ts'
 import { dataFolder, type Node } from '../node/index.ts'
 import { type ChainEvent, defaultSampler, openSession, type Session } from '../session/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import { consumerNode } from './consumer.ts'
+import { consumerNode, findModel } from './consumer.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
-import { decimal, integer, peerOption, shortPeer } from './options.ts'
+import { decimal, integer, peerOption, shortPeer, storeOption } from './options.ts'
+import { Progress } from './progress.ts'
 
 /** Positions reserved for the answer in the beginning; more are asked for on the way. */
 const FIRST_STRETCH = 512
 
 interface RunOptions {
   readonly peer: string[]
+  readonly store?: string
   readonly dataDir: string
   readonly maxTokens: number
   readonly temperature: number
@@ -45,7 +47,11 @@ interface RunReport {
 export function runCommand(): Command {
   return new Command('run')
     .description('Ask a model that nodes host together.')
-    .argument('<model>', 'the GGUF file: its vocabulary is read here, its blocks are computed by the nodes')
+    .argument(
+      '<model>',
+      'llama3.2:1b, hf:user/repo:QUANT, the path or address of a GGUF, or an id: its vocabulary is read here, its ' +
+        'blocks are computed by the nodes'
+    )
     .argument('[prompt]', 'what to ask (default: standard input)')
     .addOption(peerOption())
     .option('--max-tokens <count>', 'longest answer', integer(1, 2 ** 20), 256)
@@ -56,16 +62,17 @@ export function runCommand(): Command {
     .option('--seed <number>', 'the same seed draws the same answer', integer(0, 2 ** 32 - 1), 0)
     .option('--system <text>', 'a system message')
     .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
+    .addOption(storeOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
     .option('--verbose', 'print the chain and its timings')
     .option('--json', 'print one JSON object instead of text')
     .action(run)
 }
 
-async function run(path: string, prompt: string | undefined, options: RunOptions): Promise<void> {
+async function run(name: string, prompt: string | undefined, options: RunOptions): Promise<void> {
   const signal = untilInterrupted()
   try {
-    await ask(path, prompt ?? (await piped(signal)), options, signal)
+    await ask(name, prompt ?? (await piped(signal)), options, signal)
   } catch (error) {
     if (!signal.aborted) throw error
     process.exitCode = INTERRUPTED
@@ -77,38 +84,51 @@ async function piped(signal: AbortSignal): Promise<string> {
   return process.stdin.isTTY ? '' : await readAll(addAbortSignal(signal, process.stdin))
 }
 
-async function ask(path: string, question: string, options: RunOptions, signal: AbortSignal): Promise<void> {
+async function ask(name: string, question: string, options: RunOptions, signal: AbortSignal): Promise<void> {
   if (question.trim() === '') throw new UsageError('No prompt: give one as argument or on standard input.')
-  const model = await openModel(path, { signal })
+  resolveName(name) // before anything is started
+  const progress = new Progress(`looking for ${name}`)
+  const node = await consumerNode(options, progress.say)
   try {
-    const chat = new ChatText(model)
-    const node = await consumerNode(options)
-    await withStarted([chat, node], signal, async () => {
-      const system =
-        options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
-      const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
-      const waitMs = options.wait * 1000
-      const chain = await findWay(node, model, { promptTokens: tokens.length, waitMs, signal, ...options })
-      const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
-      const sampler = defaultSampler(options)
-      const reserve = tokens.length + Math.min(maxTokens, FIRST_STRETCH)
-      const onEvent = (event: ChainEvent): void => {
-        if (event.type === 'lost') node.swarm.report(event.hop.peer)
-        note(event)
-      }
-      const session = await openSession(
-        { host: node.host, relays: node.relays, directory: node.swarm },
-        { chain, sampler, reserve, waitMs, signal, onEvent }
-      )
-      const request = { tokens, maxTokens, signal, waitMs, stream: !options.json }
-      const measured = await answer(session, chat, request).finally(() => session.close())
-      const report = { ...measured, hops: hopsOf(session) }
-      if (options.json) console.log(JSON.stringify(report))
-      else if (options.verbose) printTable(report)
-    })
+    const model = await findModel(node, name, { signal, onProgress: progress.report })
+    await node.start({ signal })
+    const chat = new ChatText(await node.library.vocabulary(model, { signal, onProgress: progress.report }))
+    progress.end()
+    await withStarted([chat], signal, () => converse(node, model, chat, question, options, signal))
   } finally {
-    await model.close()
+    progress.end()
+    await node.stop()
   }
+}
+
+async function converse(
+  node: Node,
+  model: Model,
+  chat: ChatText,
+  question: string,
+  options: RunOptions,
+  signal: AbortSignal
+): Promise<void> {
+  const system = options.system === undefined ? [] : [{ role: 'system' as const, content: options.system }]
+  const tokens = await chat.tokenize([...system, { role: 'user', content: question }])
+  const waitMs = options.wait * 1000
+  const chain = await findWay(node, model, { promptTokens: tokens.length, waitMs, signal, ...options })
+  const maxTokens = longestAnswer(tokens.length, options.maxTokens, chain)
+  const sampler = defaultSampler(options)
+  const reserve = tokens.length + Math.min(maxTokens, FIRST_STRETCH)
+  const onEvent = (event: ChainEvent): void => {
+    if (event.type === 'lost') node.swarm.report(event.hop.peer)
+    note(event)
+  }
+  const session = await openSession(
+    { host: node.host, relays: node.relays, directory: node.swarm },
+    { chain, sampler, reserve, waitMs, signal, onEvent }
+  )
+  const request = { tokens, maxTokens, signal, waitMs, stream: !options.json }
+  const measured = await answer(session, chat, request).finally(() => session.close())
+  const report = { ...measured, hops: hopsOf(session) }
+  if (options.json) console.log(JSON.stringify(report))
+  else if (options.verbose) printTable(report)
 }
 
 interface WayOptions {

@@ -1,8 +1,10 @@
 import { Command } from 'commander'
 import { aborted } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
+import { resolveName } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import { dataFolder, type FinishProgress, joinPublic, Node, neighboursFolder } from '../node/index.ts'
+import { libraryInit } from './consumer.ts'
 import { sessionCount } from './finish.ts'
 import { askToJoin } from './join.ts'
 import { INTERRUPTED, Lifetime, UsageError, withStarted } from './lifetime.ts'
@@ -14,7 +16,9 @@ import {
   DEMO_MODEL,
   integer,
   kvTypeOption,
-  peerOption
+  peerOption,
+  storeOption,
+  uploadOption
 } from './options.ts'
 
 interface UpOptions {
@@ -30,6 +34,9 @@ interface UpOptions {
   readonly threads?: number
   readonly gpuLayers?: number
   readonly kvType: KvType
+  readonly upload?: number
+  readonly disk?: number
+  readonly store?: string
   readonly dataDir: string
   readonly json?: boolean
 }
@@ -41,8 +48,9 @@ export function upCommand(): Command {
         'answers move to other nodes or end, two minutes at most; a second Ctrl-C stops at once.'
     )
     .option(
-      '--model <file>',
-      'a GGUF file to host blocks of, its first part if it has several (may be given several times; default: the embedded one)',
+      '--model <model>',
+      'a model to host blocks of: llama3.2:1b, hf:user/repo:QUANT, the path or address of a GGUF, or an id (may be ' +
+        'given several times; default: the embedded one)',
       collect
     )
     .option(
@@ -64,6 +72,13 @@ export function upCommand(): Command {
     .option('--threads <count>', 'threads per batch (default: by the size of the span)', integer(1, 1024))
     .option('--gpu-layers <count>', 'blocks on a GPU (default: all, if there is one)', integer(0, 4096))
     .addOption(kvTypeOption())
+    .addOption(uploadOption())
+    .option(
+      '--disk <size>',
+      'most bytes of models in the store, such as 100GB: those used longest ago make room (default: no limit)',
+      bytes
+    )
+    .addOption(storeOption())
     .option('--data-dir <folder>', 'where identity and blocks are kept, for one node at a time', dataFolder())
     .option('--json', 'print one JSON object when ready')
     .action(up)
@@ -71,16 +86,17 @@ export function upCommand(): Command {
 
 async function up(options: UpOptions): Promise<void> {
   const lifetime = new Lifetime()
-  const { peer, listen, dataDir, json } = options
+  const { peer, listen, dataDir, json, upload, disk } = options
   const models = options.model ?? [DEMO_MODEL]
   if (options.blocks !== undefined && options.model?.length !== 1) {
-    throw new UsageError('--blocks are those of one model: name its file with --model, once.')
+    throw new UsageError('--blocks are those of one model: name it with --model, once.')
   }
   if (options.blocks !== undefined && options.memory !== undefined) {
     throw new UsageError(
       '--memory is for nodes that choose their blocks themselves: leave it or --blocks out.'
     )
   }
+  for (const model of models) resolveName(model) // before anything is started
   const { context, sessions, threads, gpuLayers, kvType } = options
   const engine = { context, sessions, threads, gpuLayers, kvType }
   if (options.public) await joinPublic(dataDir)
@@ -96,6 +112,7 @@ async function up(options: UpOptions): Promise<void> {
     neighbours: neighboursFolder(),
     ...(listen === undefined ? {} : { listen }),
     peers: peer,
+    library: { ...libraryInit(options, console.error), uploadBytesPerSecond: upload, quotaBytes: disk },
     acceptPlans: options.acceptPlans ?? false,
     ...(options.blocks === undefined
       ? { contribution: { ...engine, models, memoryBytes: options.memory } }

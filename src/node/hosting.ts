@@ -84,7 +84,8 @@ export class Hosting {
 
   async #host(called: string, blocks: Range | undefined, signal: AbortSignal): Promise<Stage> {
     await this.#retire(signal)
-    const model = await this.#library.find(called, { signal })
+    const onProgress = reporter(`reading ${called}`, this.#init.report)
+    const model = await this.#library.find(called, { signal, onProgress })
     try {
       const range = blocks ?? { start: 0, end: model.blockCount }
       this.#span = await this.#fetch(model, range, signal)
@@ -113,7 +114,7 @@ export class Hosting {
     }
     if (start === 0 && end === model.blockCount && model.files !== undefined) return undefined
     const { items } = model.manifest
-    const report = reporter(`blocks ${start}-${end} of ${model.name}`, this.#init.report)
+    const report = reporter(`fetching blocks ${start}-${end} of ${model.name}`, this.#init.report)
     await this.#library.fetch(model, partsOf(items, { start, end }, model.blockCount), {
       signal,
       onProgress: report
@@ -181,14 +182,16 @@ export class Hosting {
   }
 }
 
-/** A line now and then for whoever waits. */
-function reporter(what: string, report: HostingInit['report']): FetchOptions['onProgress'] {
-  let said = Number.NEGATIVE_INFINITY
-  return ({ bytes = 0, totalBytes = 0, bytesPerSecond = 0, peers = 0 }) => {
+/** A line now and then for whoever waits, but none for what is done at once. */
+export function reporter(what: string, report: HostingInit['report']): FetchOptions['onProgress'] {
+  let said = performance.now()
+  return ({ bytes = 0, totalBytes = 0, bytesPerSecond, peers }) => {
     if (performance.now() - said < REPORT_MS) return
     said = performance.now()
-    const [done, total, rate] = [bytes, totalBytes, bytesPerSecond].map((count) => Math.round(count / 1e6))
-    report?.(`fetching ${what}: ${done} of ${total} MB, ${rate} MB/s, ${peers} peers`)
+    const mega = (count: number): string => (count / 1e6).toFixed(count < 1e7 ? 1 : 0)
+    const rate = bytesPerSecond === undefined ? '' : `, ${mega(bytesPerSecond)} MB/s`
+    const from = peers === undefined ? '' : `, ${peers} ${peers === 1 ? 'peer' : 'peers'}`
+    report?.(`${what}: ${mega(bytes)} of ${mega(totalBytes)} MB${rate}${from}`)
   }
 }
 

@@ -1,9 +1,11 @@
 /** The composition root: one machine's Shoal process, built from its settings. */
 export { askNode, type FinishProgress } from './instance.ts'
 export { type Invitation, type InviteInit, invite, isFounder, joinPrivate } from './invitation.ts'
+export { type FetchOptions, type Library, type LibraryInit, licenceOf, type NamedModel } from './library.ts'
 export { type ContributionSettings, type HostingSettings, Node, type NodeSettings } from './node.ts'
 export type { WayRequest } from './participant.ts'
-export { dataFolder, neighboursFolder } from './paths.ts'
+export { cacheFolder, dataFolder, neighboursFolder } from './paths.ts'
 export type { JoinStep, ModelStatus, NodeStatus } from './status.ts'
+export { type StoredEntry, storedModel, storedModels } from './stored-models.ts'
 export { type PrivateSwarm, readSwarmFile, type SwarmFile } from './swarm-file.ts'
 export { changeList, joinPublic, leaveSwarm, stayLocal } from './swarm-file-changes.ts'

@@ -133,6 +133,8 @@ export class Node implements Startable {
   #started: Promise<void> | undefined
   #finishing: Promise<void> | undefined
   #looking: NodeJS.Timeout | undefined
+  /** All ways to find others have been tried once. */
+  #hasLooked = false
 
   constructor(settings: NodeSettings) {
     const {
@@ -233,6 +235,9 @@ export class Node implements Startable {
     const { addresses, peerId } = this.host
     if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
     await this.#part.start()
+    void this.#part.joined.then(() => {
+      this.#hasLooked = true
+    })
     // Blocks and headers may have to be fetched from others first.
     if (hosting !== undefined) {
       this.#hosting = this.#hostingWith(hosting)
@@ -259,6 +264,7 @@ export class Node implements Startable {
           this.#participant?.follow(id)
           return this.#participant?.suppliersOf(id) ?? []
         },
+        isAlone: () => (this.#participant === undefined || this.#hasLooked) && this.host.peers.length === 0,
         onSeeds: () => this.#participant?.seedsChanged()
       },
       { folder: join(dataDir, 'store'), report: (message) => this.#report(message, 'warning'), ...library }
@@ -300,7 +306,10 @@ export class Node implements Startable {
     const { contribution } = this.#settings
     if (contribution === undefined) return
     const { memoryBytes = Math.floor(process.availableMemory() * MEMORY_SHARE), models } = contribution
-    const shelf = await openShelf(models, this.library, contribution, signal)
+    const shelf = await openShelf(models, this.library, contribution, {
+      signal,
+      report: (message) => this.#report(message, 'info')
+    })
     this.#hosting = this.#hostingWith(contribution)
     this.#contributor = new Contributor(
       {

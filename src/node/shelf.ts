@@ -4,7 +4,7 @@ import { ShoalError } from '../common/index.ts'
 import { checkSpans, memoryOf } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import type { HostableModel } from '../swarm/index.ts'
-import { type EngineSettings, nameOf, profileOf } from './hosting.ts'
+import { type EngineSettings, nameOf, profileOf, reporter } from './hosting.ts'
 import type { Library } from './library.ts'
 
 export interface ShelvedModel {
@@ -21,12 +21,12 @@ export async function openShelf(
   names: readonly string[],
   library: Pick<Library, 'find'>,
   settings: EngineSettings,
-  signal?: AbortSignal
+  { signal, report }: { signal?: AbortSignal; report?: (message: string) => void } = {}
 ): Promise<Shelf> {
   const shelf = new Map<string, ShelvedModel>()
   for (const called of names) {
     try {
-      const model = await library.find(called, { signal })
+      const model = await library.find(called, { signal, onProgress: reporter(`reading ${called}`, report) })
       checkSpans(model)
       const { id, architecture, blockCount, width } = model
       const hostable = {

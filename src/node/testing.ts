@@ -79,7 +79,8 @@ export function libraryIn(folder: string): Library {
   return new Library(
     {
       ...{ host: { peerId: 'self', openPieces: nobody }, clock: systemClock, random: randomOf(1) },
-      suppliers: () => []
+      suppliers: () => [],
+      isAlone: () => true
     },
     { folder }
   )

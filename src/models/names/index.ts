@@ -8,3 +8,4 @@ export {
 } from './catalogue.ts'
 export { type HubName, hubNameText, isHubName, parseHubName } from './hub-name.ts'
 export { type CatalogueName, type ModelName, resolveName } from './resolve.ts'
+export { similar } from './similar.ts'

@@ -19,7 +19,7 @@ export interface HttpInit extends RetryInit {
    * Asked before each request, those of redirects among them; default everything. Where addresses come from
    * strangers, nobody's router or intranet should be asked.
    */
-  readonly mayAsk?: ((url: URL) => boolean) | undefined
+  readonly mayAsk?: ((url: URL) => boolean | Promise<boolean>) | undefined
   readonly stallMs?: number | undefined
 }
 
@@ -84,7 +84,7 @@ export class HttpClient {
   async #follow(from: URL, headers: Record<string, string>, signal: AbortSignal): Promise<[Response, URL]> {
     let url = from
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-      this.#check(url)
+      await this.#check(url)
       const response = await fetch(url, { headers: this.#headers(url, headers), redirect: 'manual', signal })
       const location = response.headers.get('location')
       if (response.status < 300 || response.status >= 400 || location === null) return [response, url]
@@ -98,8 +98,8 @@ export class HttpClient {
     throw new SourceError('ANSWER', `${nameOf(from)} leads from one address to the next without an end.`)
   }
 
-  #check(url: URL): void {
-    if (this.#init.mayAsk?.(url) === false) {
+  async #check(url: URL): Promise<void> {
+    if ((await this.#init.mayAsk?.(url)) === false) {
       throw new SourceError('URL', `${nameOf(url)} is not an address that this node may ask.`)
     }
   }

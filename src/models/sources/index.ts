@@ -20,6 +20,7 @@ export { RemoteFile } from './remote-file.ts'
 export {
   locate,
   locateListed,
+  manifestBeside,
   openRemote,
   type RemoteManifestOptions,
   type RemoteModel,

@@ -85,7 +85,7 @@ export async function remoteManifest(
   options: RemoteManifestOptions = {}
 ): Promise<Manifest> {
   const { id, signal } = options
-  const bytes = options.bytes ?? (await manifestBeside(http, model, signal))
+  const bytes = options.bytes ?? (await manifestBeside(http, model.urls, signal))
   const manifest =
     bytes === undefined ? await makeProvisionalManifest(model.gguf, signal) : readManifest(bytes)
   if (id !== undefined && manifest.id !== id) {
@@ -95,11 +95,11 @@ export async function remoteManifest(
   return manifest
 }
 
-/** Undefined where there is none. */
-async function manifestBeside(
+/** What a publisher put beside a model's files: unchecked. Undefined where there is nothing. */
+export async function manifestBeside(
   http: HttpClient,
-  { urls }: RemoteModel,
-  signal: AbortSignal | undefined
+  urls: readonly string[],
+  signal?: AbortSignal
 ): Promise<Uint8Array | undefined> {
   const url = httpUrl(urls[0] ?? '')
   url.pathname += MANIFEST_SUFFIX
