@@ -1,4 +1,6 @@
 /** Figures of many values, as llama-perplexity prints them. */
+const { fround } = Math
+
 export interface Estimate {
   readonly value: number
   /** Standard error. */
@@ -24,11 +26,12 @@ export function perplexityOf(losses: Float64Array): Estimate {
   return { value: Math.exp(value), error: Math.exp(value) * error }
 }
 
-/** Of values in rising order, between the two that are next to it. */
+/** Of values in rising order, between the two that are next to it; in llama-perplexity's single precision. */
 export function percentile(sorted: Float64Array, fraction: number): number {
-  const place = fraction * (sorted.length - 1)
+  const place = fround(fround(fraction) * (sorted.length - 1))
   const below = Math.floor(place)
   const above = Math.min(below + 1, sorted.length - 1)
-  const weight = place - below
-  return (1 - weight) * (sorted[below] as number) + weight * (sorted[above] as number)
+  const weight = fround(place - below)
+  const [low, high] = [fround(sorted[below] as number), fround(sorted[above] as number)]
+  return fround(fround(fround(1 - weight) * low) + fround(weight * high))
 }
