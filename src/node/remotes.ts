@@ -107,7 +107,7 @@ export class Remotes {
   async #open({ manifest, place }: Wanted, ways: readonly Way[], signal: AbortSignal): Promise<HttpPieces> {
     const known = place === undefined ? undefined : this.#opened.get(place)
     if (known?.id === manifest.id) return new HttpPieces(manifest, known.model)
-    let failure: unknown
+    const failures: Error[] = []
     const silent = new Set<string>()
     for (const { http, origin, locate } of ways) {
       if (silent.has(origin)) continue
@@ -118,12 +118,13 @@ export class Remotes {
         return new HttpPieces(manifest, model)
       } catch (error) {
         signal.throwIfAborted()
-        if (failure !== undefined) this.#report((failure as Error).message)
-        failure = error
+        failures.push(error as Error)
         if (error instanceof SourceError && error.isPassing) silent.add(origin)
       }
     }
-    throw failure
+    const [first, ...others] = failures
+    for (const { message } of others) if (message !== first?.message) this.#report(message)
+    throw first
   }
 }
 

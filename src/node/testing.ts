@@ -4,7 +4,7 @@ import type { StageInfo, StageLoad } from '../net/index.ts'
 import { createOpener } from '../swarm/announcement.ts'
 import { MemoryNode, type MemorySwarm, openingOnce, verifyMemory } from '../swarm/testing.ts'
 import { randomOf } from '../swarm/testing-clock.ts'
-import { Library } from './library.ts'
+import { Library, type LibraryInit } from './library.ts'
 import { Participant, type ParticipantComponents, type ParticipantInit } from './participant.ts'
 
 /** What a joiner needs beside what a swarm does. */
@@ -72,7 +72,7 @@ export function freeLoad({ model, start, end }: StageInfo): StageLoad {
 }
 
 /** With nobody to fetch from but files on this machine. */
-export function libraryIn(folder: string): Library {
+export function libraryIn(folder: string, init: Partial<LibraryInit> = {}): Library {
   const nobody = async (): Promise<never> => {
     throw new Error('no network in this test')
   }
@@ -82,6 +82,6 @@ export function libraryIn(folder: string): Library {
       suppliers: () => [],
       isAlone: () => true
     },
-    { folder }
+    { folder, ...init }
   )
 }
