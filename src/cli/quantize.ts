@@ -159,9 +159,7 @@ function print({ files, bytes, bitsPerWeight, types, fallbacks }: QuantizedModel
   )
   console.log(`tensors: ${counts.join(', ')}`)
   if (fallbacks.length === 0) return
-  const changes = new Set(fallbacks.map(({ wanted, got }) => `${got} for ${wanted}`))
-  console.log(
-    `note: rows of ${fallbacks.length} tensors have no whole blocks of what ${type} asks for; ` +
-      `they became ${[...changes].join(', ').toUpperCase().replaceAll(' FOR ', ' for ')}`
-  )
+  const changes = Object.entries(Object.groupBy(fallbacks, ({ wanted, got }) => `${got} for ${wanted}`))
+  const list = changes.map(([change, tensors = []]) => `${tensors.length} × ${change}`).join(', ')
+  console.log(`note: rows that are no whole blocks of what ${type} asks for: ${list}`)
 }

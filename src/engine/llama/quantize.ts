@@ -44,7 +44,7 @@ export function quantizeFile(
     line += text
     if (!line.endsWith('\n')) return
     const [, tensor, wanted, got] = FALLBACK.exec(line) ?? []
-    if (tensor !== undefined) fallbacks.push({ tensor, wanted: wanted as string, got: got as string })
+    if (tensor !== undefined) fallbacks.push({ tensor, wanted: name(wanted), got: name(got) })
     const missing = UNWEIGHTED.exec(line)?.[1]
     if (missing !== undefined) unweighted.push(missing)
     failure = FAILURE.exec(line)?.[1]?.trim() ?? failure
@@ -68,6 +68,11 @@ export function quantizeFile(
   }) as number
   if (status !== 0) throw new EngineError('COMPUTE', failure)
   return { fallbacks, unweighted }
+}
+
+/** A type as GGUFs' readers call it. */
+function name(type = ''): string {
+  return type.toUpperCase()
 }
 
 function imatrixArray({ entries }: ImatrixHead, weights: Float32Array): Pointer {

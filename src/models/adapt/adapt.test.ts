@@ -69,7 +69,7 @@ describe('quantizing', () => {
 
   test('tells which tensors could not have the type', async () => {
     const { fallbacks } = await quantize(model, output(), { type: 'Q4_K_S', threads: 1 })
-    expect(fallbacks).toContainEqual({ tensor: 'blk.0.ffn_up.weight', wanted: 'q4_K', got: 'q5_0' })
+    expect(fallbacks).toContainEqual({ tensor: 'blk.0.ffn_up.weight', wanted: 'Q4_K', got: 'Q5_0' })
   })
 
   test('takes types for head and embedding, and refuses what has no whole blocks', async () => {
