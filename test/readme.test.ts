@@ -17,6 +17,7 @@ const commands = [...readme.matchAll(/```sh\n([^`]+)```/g)].flatMap((block) =>
 const of = (word: string): string => commands.find((command) => command.includes(` -- ${word}`)) ?? ''
 const ups = commands.filter((command) => command.includes(' up'))
 const [run, status, invite] = [of('run'), of('status'), of('invite')]
+const [pull, list] = [of('pull'), of('list')]
 const certify = of('certify')
 
 const children: ChildProcess[] = []
@@ -64,7 +65,18 @@ async function nodeOf(command: string): Promise<void> {
 
 test('the README has no command but those that are run here, and npm ci and npm test', () => {
   const [first = '', second = ''] = ups
-  const known = ['npm ci && npm run demo', 'npm ci && npm test', first, run, status, second, invite, certify]
+  const known = [
+    'npm ci && npm run demo',
+    'npm ci && npm test',
+    first,
+    run,
+    status,
+    second,
+    invite,
+    pull,
+    list,
+    certify
+  ]
   expect(commands).toEqual(known)
 })
 
@@ -79,6 +91,11 @@ test('a swarm of two nodes that find each other, a question to them, an invitati
   expect(await outputOf(run)).toContain('Once upon a time')
   expect(await outputOf(status)).toMatch(/hosts blocks 0-8 of 8[\s\S]*1 peer/)
   expect(await outputOf(invite)).toMatch(/^shoal1\S+$/m)
+})
+
+test('a model in the store', async () => {
+  expect(await outputOf(pull)).toMatch(/^Shoal demo \(\w{12}\), 1\.85 MB: /m)
+  expect(await outputOf(list)).toMatch(/^demo:2m-q8_0 +\w{12} +1\.85 MB +all 8 /m)
 })
 
 test('certification of the embedded model', async () => {

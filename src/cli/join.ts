@@ -22,7 +22,7 @@ const PUBLIC_SWARM = `The public swarm is a network of strangers' machines that 
   - Others can connect to this machine, and peers see its network address.
   - It computes blocks of models for strangers.
   - Prompts that you send to it are seen by the machines that compute their answers.
-Without it, nothing outside this machine is contacted. "shoal join public" joins it later, and "shoal leave" ends it.
+Without it, no node outside this machine is contacted. "shoal join public" joins it later, and "shoal leave" ends it.
 `
 const NEXT_START = 'A node that runs now takes part from its next start on.'
 

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
-import { memoryOf, openModel } from '../models/index.ts'
+import { memoryOf } from '../models/index.ts'
 import { dataFolder } from '../node/index.ts'
 import { type Machine, type Objective, type Plan, type PlannedModel, plan } from '../swarm/index.ts'
-import { consumerNode } from './consumer.ts'
+import { consumerNode, withLibrary } from './consumer.ts'
 import { UsageError, untilInterrupted } from './lifetime.ts'
 import { integer, kvTypeOption, peerOption, shortPeer } from './options.ts'
 import { EXAMPLE, type Links, readMachines } from './plan-machines.ts'
@@ -41,7 +41,10 @@ export function planCommand(
     .description(
       'The best split of a model over given machines, by their measured speeds, memories and links.'
     )
-    .argument('<model>', 'the GGUF file: only its sizes are read')
+    .argument(
+      '<model>',
+      'llama3.2:1b, hf:user/repo:QUANT, the path or address of a GGUF, or an id: only its sizes are read'
+    )
     .option(
       '--machines <file>',
       'JSON with machines and links (default: those of the swarm that this node is in)'
@@ -57,7 +60,7 @@ export function planCommand(
     .option('--json', 'print one JSON object')
     .addOption(peerOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
-    .action((path: string, options: PlanOptions) => run(path, options, openSwarm))
+    .action((name: string, options: PlanOptions) => run(name, options, openSwarm))
 }
 
 async function ofThisMachine(options: PlanOptions): Promise<OpenSwarm> {
@@ -65,7 +68,7 @@ async function ofThisMachine(options: PlanOptions): Promise<OpenSwarm> {
 }
 
 async function run(
-  path: string,
+  name: string,
   options: PlanOptions,
   openSwarm: (options: PlanOptions) => Promise<OpenSwarm>
 ): Promise<void> {
@@ -73,9 +76,9 @@ async function run(
   if (apply && file !== undefined) {
     throw new UsageError('--apply is for the machines of a swarm: leave --machines out.')
   }
-  const model = await sizesOf(path, options)
+  const model = await sizesOf(name, options)
   if (file !== undefined)
-    return show(plan({ model, objective, ...(await readMachines(file)) }), options, path)
+    return show(plan({ model, objective, ...(await readMachines(file)) }), options, name)
   const swarm = await (await openSwarm(options))(model, untilInterrupted())
   try {
     if (swarm.machines.length === 0) {
@@ -88,7 +91,7 @@ async function run(
       linkMs: (from, to) => swarm.linkMs(from, to),
       consumerMs: (machine) => swarm.consumerMs(machine)
     })
-    show(planned, options, path)
+    show(planned, options, name)
     if (apply) await applyTo(swarm, planned)
   } finally {
     await swarm.close()
@@ -96,16 +99,14 @@ async function run(
 }
 
 async function sizesOf(
-  path: string,
-  { kvType, context }: PlanOptions
+  called: string,
+  { kvType, context, dataDir }: PlanOptions
 ): Promise<PlannedModel & { model: string }> {
-  const model = await openModel(path)
-  try {
+  return withLibrary({ dataDir }, async (library) => {
+    const model = await library.find(called)
     const { id, name, blockCount } = model
     return { model: id, name, blockCount, ...memoryOf(model, kvType), positions: context, computeBytes: 0 }
-  } finally {
-    await model.close()
-  }
+  })
 }
 
 async function applyTo(swarm: PlannedSwarm, { spans }: Plan): Promise<void> {
@@ -125,7 +126,7 @@ async function applyTo(swarm: PlannedSwarm, { spans }: Plan): Promise<void> {
   if (answers.some(({ accepted }) => !accepted)) process.exitCode = 1
 }
 
-function show(planned: Plan, { json, objective, apply }: PlanOptions, path: string): void {
+function show(planned: Plan, { json, objective, apply }: PlanOptions, called: string): void {
   if (json) {
     console.log(JSON.stringify(planned))
     return
@@ -142,5 +143,5 @@ function show(planned: Plan, { json, objective, apply }: PlanOptions, path: stri
   console.log(
     `${tokensPerSecond.toFixed(1)} tokens per second ${whom}, prompts at ${promptTokensPerSecond.toFixed(0)}`
   )
-  if (!apply) console.log(`\nOn each of them: shoal up --model ${path} --blocks START-END`)
+  if (!apply) console.log(`\nOn each of them: shoal up --model ${called} --blocks START-END`)
 }

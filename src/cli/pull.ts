@@ -78,7 +78,7 @@ async function pull(
   try {
     const model = await findModel(node, name, { signal, onProgress: progress.report })
     const parts = partsWanted(model, options.blocks)
-    await node.start({ signal })
+    if (model.files === undefined) await node.start({ signal }) // else nobody else is needed
     progress.begin(`pulling ${name}`)
     let fetched: Fetched = { peer: 0, http: 0, file: 0 }
     const onProgress: FetchOptions['onProgress'] = (step) => {

@@ -1,7 +1,8 @@
 /** The composition root: one machine's Shoal process, built from its settings. */
 export { askNode, type FinishProgress } from './instance.ts'
 export { type Invitation, type InviteInit, invite, isFounder, joinPrivate } from './invitation.ts'
-export { type FetchOptions, type Library, type LibraryInit, licenceOf, type NamedModel } from './library.ts'
+export type { FetchOptions, Library, LibraryInit, NamedModel } from './library.ts'
+export { licenceOf } from './model-finder.ts'
 export { type ContributionSettings, type HostingSettings, Node, type NodeSettings } from './node.ts'
 export type { WayRequest } from './participant.ts'
 export { cacheFolder, dataFolder, neighboursFolder } from './paths.ts'

@@ -273,7 +273,9 @@ export class Node implements Startable {
 
   /** Other commands fetch and remove models, too. */
   #lookLater(): void {
-    void this.library.look().catch((error: Error) => this.#report(error.message, 'warning'))
+    void this.library.look().catch((error: Error) => {
+      if (!this.#life.signal.aborted) this.#report(error.message, 'warning')
+    })
     this.#looking = setTimeout(() => this.#lookLater(), LOOK_MS).unref()
   }
 
