@@ -71,7 +71,8 @@ describe('an announcer', () => {
     expect(said[0]?.announced.announcement.ttlSeconds).toBe(3_600)
   })
 
-  test('says demand in half a period, and not at once', async () => {
+  test('says demand later, the more nodes there are, and not at once', async () => {
+    nodes = 100
     announcer.announce(hosting)
     announcer.start()
     await clock.advance(10_000)

@@ -17,8 +17,8 @@ const LONGEST_PERIOD_MS = 1_500_000
 /** Two periods, jitter included, and a tenth for the way: one may be lost. */
 const TTL_PERIODS = 2.4
 const JITTER = 0.15
-/** Of a period: what is new, but no hurry, waits for so long. */
-const LATER = 0.5
+/** What is new, but no hurry: all nodes of a topic together say so twice per second at most. */
+const LATER_MS_PER_NODE = 500
 /** Changes within this make one announcement; so do accusations. */
 const COALESCE_MS = 1_000
 /**
@@ -91,11 +91,11 @@ export class Announcer {
     return this.#content
   }
 
-  /** Says it at once, if others have to know it, and in half a period, if it is anything new. */
+  /** Says it at once, if others have to know it, and later, if it is anything new: the later, the more there are. */
   announce(content: Content): void {
     this.#content = content
     if (this.#isUrgent(content)) this.soon()
-    else if (this.#words(content) !== this.#said) this.#at(this.#saidAt + LATER * this.#periodMs)
+    else if (this.#words(content) !== this.#said) this.#at(this.#saidAt + LATER_MS_PER_NODE * this.#nodes)
   }
 
   /**
@@ -186,9 +186,12 @@ export class Announcer {
   }
 
   get #periodMs(): number {
-    const { nodesOf } = this.#components
-    const largest = Math.max(0, ...[...modelsOf(this.#content)].map(nodesOf))
-    return Math.min(Math.max((largest / TOPIC_PER_SECOND) * 1000, PERIOD_MS), LONGEST_PERIOD_MS)
+    return Math.min(Math.max((this.#nodes / TOPIC_PER_SECOND) * 1000, PERIOD_MS), LONGEST_PERIOD_MS)
+  }
+
+  /** Of the largest of its topics. */
+  get #nodes(): number {
+    return Math.max(0, ...[...modelsOf(this.#content)].map(this.#components.nodesOf))
   }
 
   #make(content: Content, publish?: (announced: Announced) => Promise<void>): Promise<void> {
