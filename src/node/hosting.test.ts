@@ -73,8 +73,10 @@ test.each([
 })
 
 test('a folder that cannot be written to says so', async () => {
-  const full = new Hosting({ server, library: libraryIn(DEMO) }, SETTINGS)
+  const elsewhere = libraryIn(DEMO)
+  const full = new Hosting({ server, library: elsewhere }, SETTINGS)
   await expect(full.host(DEMO, { start: 0, end: 2 })).rejects.toMatchObject({ code: 'DISK' })
+  await elsewhere.stop()
   expect(hosted()).toEqual([])
 })
 

@@ -106,20 +106,14 @@ export class Library {
   /** Looks what there is: other processes fetch, too. */
   async look(): Promise<ModelSummary[]> {
     const models = await (await this.store).list()
-    const all = [...new Set([...this.#files.ids, ...(await this.#givable(models))])]
+    // Whoever gets pieces has to be able to check them.
+    const givable = models.filter(({ isHashed, bytesThere }) => isHashed && bytesThere > 0)
+    const all = [...new Set([...this.#files.ids, ...givable.map(({ id }) => id)])]
     const seeds = all.filter((id) => this.#mayGive(id))
     const isSame = seeds.length === this.#seeds.length && seeds.every((id) => this.#seeds.includes(id))
     this.#seeds = seeds
     if (!isSame) this.#components.onSeeds?.()
     return models
-  }
-
-  /** Those whose pieces whoever gets them can check. */
-  async #givable(models: readonly ModelSummary[]): Promise<string[]> {
-    const store = await this.store
-    const there = models.filter(({ bytesThere }) => bytesThere > 0)
-    const stored = await Promise.all(there.map(({ id }) => store.get(id)))
-    return stored.flatMap(({ manifest }) => (manifest.pieces === undefined ? [] : [manifest.id]))
   }
 
   #mayGive(id: string): boolean {
@@ -154,7 +148,7 @@ export class Library {
     const store = await this.store
     await store.add(model.manifest)
     if (resolveName(model.called).kind === 'catalogue') await this.names.set(model.called, model.id)
-    const stored = await store.get(model.id, { signal })
+    const stored = await store.get(model.id, { signal, onProgress: inBytes(options) })
     if (stored.missing(parts).length === 0) return
     const lease = await store.lease(model.id, parts)
     try {
@@ -223,7 +217,7 @@ export class Library {
   async vocabulary(model: NamedModel, options: FetchOptions = {}): Promise<Vocabulary> {
     if (model.files !== undefined) return { gguf: model.gguf, files: model.files }
     await this.fetch(model, new Set(['tokenizer']), options)
-    return writeVocabulary(await (await this.store).get(model.id, options))
+    return writeVocabulary(await (await this.store).get(model.id))
   }
 
   async stop(): Promise<void> {

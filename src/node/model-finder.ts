@@ -6,6 +6,7 @@ import {
   hubNameText,
   type Manifest,
   type Model,
+  type ModelOnDisk,
   makeListing,
   modelOf,
   readListing,
@@ -85,13 +86,14 @@ export class ModelFinder {
   }
 
   /** What was found under this name before, if it has hashes; else what its server says now. */
-  async #remote(called: string, place: string, { signal }: FetchOptions): Promise<NamedModel> {
+  async #remote(called: string, place: string, options: FetchOptions): Promise<NamedModel> {
     const found = this.#found.get(called)
     if (found !== undefined) return found
+    const { signal } = options
     const { names, remotes } = this.#components
     const store = await this.#components.store()
     const id = await names.idOf(called)
-    let manifest = id === undefined ? undefined : (await store.get(id).catch(none))?.manifest
+    let manifest = id === undefined ? undefined : (await stored(store, id, options))?.manifest
     if (manifest === undefined) {
       manifest = await this.#add(store, called, place, signal)
     } else if (manifest.pieces === undefined) {
@@ -118,15 +120,15 @@ export class ModelFinder {
     return manifest
   }
 
-  async #byId(id: string, { signal }: FetchOptions): Promise<NamedModel> {
+  async #byId(id: string, options: FetchOptions): Promise<NamedModel> {
     const file = this.#components.files.get(id)
     if (file !== undefined) return { ...file.model, called: id }
     const store = await this.#components.store()
-    if ((await store.get(id, { signal }).catch(none)) === undefined) {
-      const { manifest, listing } = await searchManifest(this.#components, id, signal)
+    if ((await stored(store, id, options)) === undefined) {
+      const { manifest, listing } = await searchManifest(this.#components, id, options.signal)
       await store.add(manifest, listing)
     }
-    const { manifest } = await store.get(id, { signal })
+    const { manifest } = await store.get(id)
     const listing = await store.listing(id)
     const { name } = (listing && (await readListing(listing).catch(() => undefined))) ?? { name: id }
     return described(manifest, name, id)
@@ -147,11 +149,18 @@ async function described(manifest: Manifest, name: string, called = name): Promi
   const unread = async (): Promise<never> => {
     throw new Error('its tensors are in the store')
   }
-  return { ...describe(manifest, await modelOf(manifest, unread), basename(name)), called }
+  const model = describe(manifest, await modelOf(manifest, unread), basename(name))
+  return { ...model, called, name: model.name.replace(/\p{C}/gu, '?') } // strangers may have named it
 }
 
-function none(error: ShoalError): undefined {
-  if (error.code !== 'MODEL') throw error
+/** Undefined where it is not there. */
+function stored(store: Store, id: string, options: FetchOptions): Promise<ModelOnDisk | undefined> {
+  return store
+    .get(id, { signal: options.signal, onProgress: inBytes(options) })
+    .catch((error: ShoalError) => {
+      if (error.code === 'MODEL') return undefined
+      throw error
+    })
 }
 
 /** What to do about a name that is good, and a server that is not. */

@@ -20,7 +20,7 @@ import {
 import { isPublicAddress } from './public-address.ts'
 
 /** Who knows the model already does not wait for long to hear whether somebody has hashed it since. */
-const NEWS_MS = 5_000
+const NEWS_MS = 3_000
 
 /** A model whose bytes are to be read from a server. */
 export interface Wanted {

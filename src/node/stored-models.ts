@@ -13,8 +13,6 @@ export interface StoredEntry extends ModelSummary {
   /** All of the above. */
   readonly names: readonly string[]
   readonly listing: Listing | undefined
-  /** Whether its pieces can be checked, and exchanged with peers. */
-  readonly isHashed: boolean
 }
 
 /** Those used last first. */
@@ -24,11 +22,9 @@ export async function storedModels(library: Library): Promise<StoredEntry[]> {
   const entries = await Promise.all(
     models.map(async (summary) => {
       const listing = await library.listing(summary.id)
-      const { manifest } = await store.get(summary.id)
       const said = [...(named.get(summary.id) ?? []), listing?.name ?? summary.name, summary.name]
       const names = [...new Set(said)]
-      const called = names[0] as string
-      return { ...summary, called, names, listing, isHashed: manifest.pieces !== undefined }
+      return { ...summary, called: names[0] as string, names, listing }
     })
   )
   return entries.sort((a, b) => (b.lastUsed ?? 0) - (a.lastUsed ?? 0) || (a.id < b.id ? -1 : 1))
@@ -54,7 +50,10 @@ export async function storedModel(library: Library, text: string): Promise<Store
     text.trim(),
     entries.flatMap((entry) => entry.names)
   )
-  const hint = names.length === 0 ? '"shoal list" says what is.' : `Did you mean ${names.join(' or ')}?`
+  const hint =
+    names.length === 0
+      ? '"shoal list" says what is.'
+      : `Did you mean ${names.join(' or ').replace(/\p{C}/gu, '?')}?`
   throw new ShoalError('MODEL', `"${shown}" is not in the store. ${hint}`)
 }
 

@@ -8,6 +8,8 @@ export interface ModelSummary {
   readonly name: string
   readonly architecture: string
   readonly blockCount: number
+  /** Whether its pieces can be checked, and so be exchanged with peers. */
+  readonly isHashed: boolean
   /** Of all pieces. */
   readonly bytes: number
   /** Of those that are there. */
@@ -35,6 +37,7 @@ export function summaryOf(model: ModelOnDisk, rows: readonly PartRow[]): ModelSu
   const lastUsed = rows.length === 0 ? undefined : Math.max(...rows.map(({ used }) => used))
   return {
     ...{ id, architecture, blockCount, blocks, lastUsed, ...totals },
+    isHashed: manifest.pieces !== undefined,
     name: typeof name === 'string' ? name : id.slice(0, 12)
   }
 }
