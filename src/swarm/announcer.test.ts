@@ -77,7 +77,7 @@ describe('an announcer', () => {
     announcer.start()
     await clock.advance(10_000)
     announcer.announce({ ...hosting, stages: [{ ...stageOf(0, 4), demand: 7 }] })
-    await clock.advance(40_000)
+    await clock.advance(35_000)
     expect(said).toHaveLength(1)
     await clock.advance(15_000)
     expect(said).toHaveLength(2)
