@@ -266,6 +266,16 @@ describe('the store', () => {
     expect(await listed('a')).toEqual([])
   })
 
+  test('a model that a node was told to seed is not removed', async () => {
+    await pull('a', HASHED)
+    await node('a', ['seed', HASHED])
+    const refused = await shoal('rm', HASHED, '--yes', '--data-dir', join(place, 'a'))
+    expect(refused).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('in use by another Shoal process')
+    })
+  })
+
   test('verify finds a flipped byte, and pull mends it', async () => {
     const { bytes } = await pull('a', HASHED)
     const dataDir = ['--data-dir', join(place, 'a')]
@@ -371,6 +381,12 @@ describe('what goes wrong is said', () => {
       ['pull', PLAIN, '--blocks', '6-9'],
       1,
       /no blocks 6-9 in .*: it has the blocks 0-8/
+    ],
+    [
+      'a store that is too small',
+      ['up', '--model', HASHED, '--blocks', '0-3', '--disk', '100KB'],
+      1,
+      /quota of 1 MiB/
     ],
     [
       'a model that is not here',

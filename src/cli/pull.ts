@@ -16,6 +16,9 @@ interface PullOptions {
   readonly json?: boolean
 }
 
+/** Of a line of 80 columns: the rest is for how far it is. */
+const MOST_NAME = 28
+
 /** What `--json` prints. */
 interface PullReport {
   readonly id: string
@@ -79,7 +82,7 @@ async function pull(
     const model = await findModel(node, name, { signal, onProgress: progress.report })
     const parts = partsWanted(model, options.blocks)
     if (model.files === undefined) await node.start({ signal }) // else nobody else is needed
-    progress.begin(`pulling ${name}`)
+    progress.begin(`pulling ${model.name.slice(0, MOST_NAME)}`)
     let fetched: Fetched = { peer: 0, http: 0, file: 0 }
     const onProgress: FetchOptions['onProgress'] = (step) => {
       fetched = step.fetched ?? fetched

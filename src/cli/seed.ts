@@ -127,7 +127,11 @@ async function seedsOf(
   return Promise.all(
     names.map(async (name) => {
       const path = fileOf(name)
-      if (path === undefined) return checked(name, await storedModel(library, name))
+      if (path === undefined) {
+        const model = checked(name, await storedModel(library, name))
+        await library.hold(model.id)
+        return model
+      }
       const model = await library.find(path, { signal, onProgress: progress.report })
       return { id: model.id, name: model.name, bytes: model.manifest.byteLength }
     })

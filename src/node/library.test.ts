@@ -124,6 +124,13 @@ describe('a name on the hub', () => {
     await expect(library().fetch(model, BLOCK)).rejects.toMatchObject({ code: 'MODEL' })
   })
 
+  test('whose hashed file became another one is not waited for', async () => {
+    await publish()
+    const model = await library().find(NAME)
+    await writeModel(remote, 'two')
+    await expect(library().fetch(model, BLOCK)).rejects.toMatchObject({ code: 'SOURCE' })
+  })
+
   test('without its source says what to do', async () => {
     hub.fail({ status: 404 })
     await expect(library().find('llama3.2')).rejects.toThrow(

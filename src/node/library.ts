@@ -167,11 +167,15 @@ export class Library {
   ): Promise<void> {
     const end = new AbortController()
     const either = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal])
-    const source = await this.#source(model, (error) => {
+    const onFailed = (error: Error): void => {
       // With peers it goes on, else nobody is left.
       if (this.#suppliers.of(model.id) > 0) this.#init.report?.(error.message)
       else end.abort(error)
-    })
+    }
+    const source = await this.#source(model, onFailed)
+    const onBadSource = (bad: PieceSource): void => {
+      if (bad === source) onFailed(changed(bad))
+    }
     const isHashed = model.manifest.pieces !== undefined
     if (source === undefined && !isHashed) throw unhashed(model)
     try {
@@ -181,7 +185,7 @@ export class Library {
         await this.#suppliers.seek(model.id, { hasSource, signal: either, onNobody })
       }
       const sources = source === undefined ? [] : [source]
-      await this.exchange.fetch(stored, { parts, onProgress }, { sources, signal: either })
+      await this.exchange.fetch(stored, { parts, onProgress, onBadSource }, { sources, signal: either })
     } finally {
       end.abort()
       if (source?.kind !== 'file') await source?.close()
@@ -213,6 +217,14 @@ export class Library {
     return found
   }
 
+  /** Keeps what is here of a model, for as long as this library is open. */
+  async hold(id: string): Promise<void> {
+    const store = await this.store
+    const model = await store.get(id)
+    const parts = [...model.layout.parts.keys()].filter((part) => model.missing(new Set([part])).length === 0)
+    await store.lease(id, new Set(parts))
+  }
+
   /** To talk to a model that others compute; what is missing of its tokenizer is fetched. */
   async vocabulary(model: NamedModel, options: FetchOptions = {}): Promise<Vocabulary> {
     if (model.files !== undefined) return { gguf: model.gguf, files: model.files }
@@ -225,6 +237,11 @@ export class Library {
     await this.#files.close()
     await (await this.#store?.catch(() => undefined))?.close()
   }
+}
+
+function changed({ name }: PieceSource): ShoalError {
+  const advice = 'name another source, or find the model anew: "shoal rm" it first'
+  return new ShoalError('SOURCE', `${name} gives other bytes than were hashed. It has changed: ${advice}.`)
 }
 
 function unhashed({ called }: NamedModel): ShoalError {
