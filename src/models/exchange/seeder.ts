@@ -7,8 +7,9 @@ import type { PieceLink } from './link.ts'
 import { TokenBucket } from './token-bucket.ts'
 import type { Upload } from './uploads.ts'
 
-/** Read ahead for one peer, so that small pieces do not wait for the disk one by one. */
-const READ_AHEAD_BYTES = 256 * 1024
+/** Read ahead for one peer, so that pieces do not wait for the disk one by one: at least one beside the one that goes out. */
+const READ_AHEAD_BYTES = 1024 * 1024
+const READ_AHEAD_PIECES = 2
 /** With a cap less is, since what is read is not put in another order any more. */
 const READ_AHEAD_SECONDS = 0.01
 /** Given to one peer before it is another's turn: with all headers, one message of Noise and one write. */
@@ -160,12 +161,8 @@ export class Seeder {
 
   #read(link: PieceLink): void {
     const { uploads, model } = link
-    const most = Math.min(READ_AHEAD_BYTES, this.bucket.rate * READ_AHEAD_SECONDS)
-    const pieceBytes = model.manifest.pieces?.pieceBytes ?? 1
-    while (
-      uploads.waiting.size > 0 &&
-      this.#isBelow(uploads.reading.size + uploads.ready.length, most / pieceBytes)
-    ) {
+    const most = this.#readAhead(model.manifest.pieces?.pieceBytes ?? 1)
+    while (uploads.waiting.size > 0 && uploads.reading.size + uploads.ready.length < most) {
       const given = this.#givenOf(model)
       let index = -1
       for (const each of uploads.waiting) {
@@ -179,8 +176,11 @@ export class Seeder {
     }
   }
 
-  #isBelow(count: number, most: number): boolean {
-    return count < Math.max(1, most)
+  /** Pieces. */
+  #readAhead(pieceBytes: number): number {
+    const { rate } = this.bucket
+    if (rate === Number.POSITIVE_INFINITY) return Math.max(READ_AHEAD_PIECES, READ_AHEAD_BYTES / pieceBytes)
+    return Math.max(1, Math.min(READ_AHEAD_BYTES, rate * READ_AHEAD_SECONDS) / pieceBytes)
   }
 
   async #readPiece({ uploads, model }: PieceLink, index: number, earlier: number): Promise<void> {
