@@ -173,6 +173,13 @@ export class Library {
       else end.abort(error)
     }
     const source = await this.#source(model, onFailed)
+    let isTold = false
+    const report: FetchOptions['onProgress'] = (step) => {
+      // Others who begin at the same time are to find this node before it has all.
+      if (!isTold && (step.bytes ?? 0) > 0) void this.look().catch(() => {}) // it is looked at the end, too
+      isTold ||= (step.bytes ?? 0) > 0
+      onProgress?.(step)
+    }
     const onBadSource = (bad: PieceSource): void => {
       if (bad === source) onFailed(changed(bad))
     }
@@ -185,7 +192,11 @@ export class Library {
         await this.#suppliers.seek(model.id, { hasSource, signal: either, onNobody })
       }
       const sources = source === undefined ? [] : [source]
-      await this.exchange.fetch(stored, { parts, onProgress, onBadSource }, { sources, signal: either })
+      await this.exchange.fetch(
+        stored,
+        { parts, onProgress: report, onBadSource },
+        { sources, signal: either }
+      )
     } finally {
       end.abort()
       if (source?.kind !== 'file') await source?.close()

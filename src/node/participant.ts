@@ -227,6 +227,8 @@ export class Participant implements Startable {
     const deadline = clock.now() + waitMs
     let isWanted = false
     let hasLookedEverywhere = false
+    // Peers that were asked before the model was followed have said nothing of it.
+    let hasRefreshed = false
     void this.joined.then(() => {
       hasLookedEverywhere = true
     })
@@ -239,18 +241,21 @@ export class Participant implements Startable {
           return await this.#router.route(request)
         } catch (error) {
           if (!(error instanceof NoChainError)) throw error
-          if (hasLookedEverywhere) {
+          if (hasRefreshed) {
             if (this.#components.host.peers.length === 0) throw nobody()
             onMissing?.(error)
             if (clock.now() >= deadline) throw error
             if (!isWanted) this.#want(model, 1)
             isWanted = true
           }
-          await Promise.race(hasLookedEverywhere ? [change.promise] : [change.promise, this.joined])
+          if (hasRefreshed) await change.promise
+          else if (!hasLookedEverywhere) await Promise.race([change.promise, this.joined])
         } finally {
           change.forget()
         }
-        if (hasLookedEverywhere) await this.swarm.refresh(signal).catch(() => {})
+        if (!hasLookedEverywhere) continue
+        await this.swarm.refresh(signal).catch(() => {})
+        hasRefreshed = true
       }
     } finally {
       if (isWanted) this.#want(model, -1)

@@ -70,6 +70,7 @@ export class Announcer {
   #toldSequence = 0
   #sequence = 0
   #madeAt = Number.NEGATIVE_INFINITY
+  #madeOf = NOTHING
   /** Of the last one that was spread. */
   #saidAt = Number.NEGATIVE_INFINITY
   #said: string
@@ -127,10 +128,11 @@ export class Announcer {
     this.soon()
   }
 
-  /** For who asks this node itself: not older than a second. Undefined while there is nothing to say. */
+  /** For who asks this node itself: what is so now. Undefined while there is nothing to say. */
   async fresh(): Promise<Announced | undefined> {
     if (this.#newest === undefined) return undefined
-    if (this.#components.clock.now() >= this.#madeAt + COALESCE_MS) await this.#make(this.#content)
+    const isOld = this.#components.clock.now() >= this.#madeAt + COALESCE_MS
+    if (isOld || this.#madeOf !== this.#content) await this.#make(this.#content)
     return this.#newest
   }
 
@@ -196,6 +198,7 @@ export class Announcer {
 
   #make(content: Content, publish?: (announced: Announced) => Promise<void>): Promise<void> {
     this.#madeAt = this.#components.clock.now()
+    this.#madeOf = content
     this.#making = this.#making
       .then(async () => {
         const { network } = this.#components
