@@ -93,6 +93,17 @@ describe('an announcer', () => {
     expect(said).toEqual([])
   })
 
+  test('tells who asks what is so now, before it tells everybody', async () => {
+    announcer.announce({ stages: [], wants: [], seeds: [MODEL] })
+    announcer.start()
+    await clock.advance(100)
+    announcer.announce(hosting)
+    await clock.advance(100)
+    expect(said.at(-1)?.announced.announcement.stages).toEqual([])
+    expect((await announcer.fresh())?.announcement.stages).toHaveLength(hosting.stages.length)
+    await announcer.stop()
+  })
+
   test('says changes at once, those of a second together, and the same again only once', async () => {
     announcer.start()
     announcer.announce(hosting)
