@@ -38,6 +38,11 @@ export class ModelOnDisk implements StoredModel {
   readonly #listeners = new Set<(index: number) => void>()
   readonly #writing = { lease: randomUUID(), until: new Map<PartName, number>() }
   readonly #usedAt = new Map<PartName, number>()
+  /** Written, and about to be noted. */
+  readonly #unnoted = new Map<
+    PartLayout,
+    { readonly indices: number[]; readonly noted: Promise<Uint8Array> }
+  >()
   readonly #readFiles = new OpenFiles('r')
   /** As long as their parts are kept from being dropped. */
   readonly #written = new OpenFiles('r+')
@@ -113,7 +118,7 @@ export class ModelOnDisk implements StoredModel {
       this.#stopWriting(part.name) // its file may be gone: it is made anew
       throw storeError(error, this.path(part))
     }
-    const bits = this.#note(part, index)
+    const bits = await this.#noteSoon(part, index)
     this.#mark(index)
     if (countBits(bits) < part.pieceCount) return
     this.#stopWriting(part.name)
@@ -245,14 +250,36 @@ export class ModelOnDisk implements StoredModel {
    * Returns all that is noted of the part then. The writer's lease is gone where the part was dropped after all, such as
    * while the machine slept, and its file may be another; and where the part is complete, since others had this piece.
    */
-  #note(part: PartLayout, index: number): Uint8Array {
+  #note(part: PartLayout, indices: readonly number[]): Uint8Array {
     const { id } = this.manifest
     return this.#change(part, (bits) => {
-      if (isSet(bits, index - part.firstPiece)) return
+      const others = indices.filter((index) => !isSet(bits, index - part.firstPiece))
+      if (others.length === 0) return
       if (this.#record.all('leased', this.#writing.lease, id, part.name).length === 0)
         throw this.#dropped(part)
-      setBit(bits, index - part.firstPiece, true)
+      for (const index of others) setBit(bits, index - part.firstPiece, true)
     })
+  }
+
+  /** With the part's other pieces that were written at this moment: a transaction takes longer than a small piece. */
+  #noteSoon(part: PartLayout, index: number): Promise<Uint8Array> {
+    const group = this.#unnoted.get(part)
+    if (group !== undefined) {
+      group.indices.push(index)
+      return group.noted
+    }
+    const indices = [index]
+    const { promise: noted, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    this.#unnoted.set(part, { indices, noted })
+    setImmediate(() => {
+      this.#unnoted.delete(part)
+      try {
+        resolve(this.#note(part, indices))
+      } catch (error) {
+        reject(error)
+      }
+    })
+    return noted
   }
 
   /** Changes which pieces of a part are noted, whoever else notes some, and returns them. */
