@@ -159,7 +159,7 @@ describe('no chain', () => {
     const error = missing([hosted(0, 3), hosted(5, 8)])
     expect(error.block).toBe(3)
     expect(error.message).toContain('block 3 of 8')
-    expect(error.message).toContain('shoal up --model FILE')
+    expect(error.message).toContain('shoal up --model NAME')
     expect(missing([hosted(3, 8)]).block).toBe(0)
     expect(missing([hosted(0, 3), hosted(3, 6)]).message).toContain('block 6 of 8')
   })

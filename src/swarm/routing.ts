@@ -63,7 +63,7 @@ function endsOf({ consumer }: Costs): Ends {
 
 function whatIsMissing(candidates: readonly HostedStage[], block: number): string {
   const blockCount = candidates[0]?.stage.blockCount
-  const command = '"shoal up --model FILE"'
+  const command = '"shoal up --model NAME"'
   const more = `${command} on more machines, or name more nodes with --peer.`
   if (blockCount === undefined) return `nobody reachable hosts any of its blocks. Start ${more}`
   const what = `block ${block} of ${blockCount}`
