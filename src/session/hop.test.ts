@@ -236,7 +236,10 @@ describe('a connection that breaks', () => {
     expect(hop.isOpen).toBe(false)
     await settled()
     expect(host.controls).toHaveLength(2)
-    expect(stage().sent).toEqual([{ type: 'resume', session: hop.id, drawFrom: 12 }])
+    expect(stage().sent).toEqual([
+      { type: 'resume', session: hop.id, drawFrom: 12 },
+      { type: 'rewire', ticketIn: hop.ticketIn, drawFrom: 12 }
+    ])
     expect([hop.isOpen, losses]).toEqual([true, []])
     before.say({ type: 'refused', code: 'engine', message: 'old news' })
     expect(losses).toEqual([])
