@@ -215,6 +215,15 @@ describe('rows that do not come', () => {
     expect(hop.lacks(rows)).toBe(false)
   })
 
+  test('owe draws once they are computed for a while, and not before there are any', () => {
+    const since = performance.now()
+    stay(3_000, { length: 0, computed: 0 })
+    expect(hop.owes({ rows: 0, since })).toBe(false)
+    stay(3_000, { length: 9, computed: 9 })
+    expect(hop.owes({ rows: 9, since })).toBe(true)
+    expect(hop.owes({ rows: 9, since: performance.now() })).toBe(false)
+  })
+
   test('count as had by the hop that has computed them, while that is news', () => {
     pass(300)
     answer({ length: 9, computed: 7 })

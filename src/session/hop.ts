@@ -301,7 +301,7 @@ export class Hop {
   /** Whether the tail has computed all these rows for a while, and draws nothing. */
   owes({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
     const waited = performance.now() - Math.max(since, this.#computedSince)
-    return this.#fresh?.computed === rows && waited > this.#deadline('active')
+    return rows > 0 && this.#fresh?.computed === rows && waited > this.#deadline('active')
   }
 
   /** As it said last. */
