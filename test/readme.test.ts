@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
@@ -30,9 +30,9 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all(
     children.map(async (child) => {
-      const gone = once(child, 'exit')
-      process.kill(-(child.pid as number), 'SIGTERM') // npm and what it runs: a group of our own
-      await gone
+      const group = -(child.pid as number) // npm and what it runs
+      process.kill(group, 'SIGTERM')
+      await vi.waitFor(() => expect(() => process.kill(group, 0)).toThrow('ESRCH'), { timeout: 20_000 })
     })
   )
   await rm(folder, { recursive: true, force: true })
