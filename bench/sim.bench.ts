@@ -1,7 +1,7 @@
 /**
  * A swarm of up to 10,000 nodes under a simulated clock and network, with the real directory, placement and routing:
  * what it covers, how often nodes move, what they send, how long a way is looked for, and how each grows with the
- * swarm. `npm run bench -- sim [--nodes 100,1000] [--minutes 30] [--settle 20] [--seed 1]`
+ * swarm. `npm run bench -- sim [--nodes 100,1000] [--minutes 10] [--settle 5] [--seed 1]`
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,8 +24,8 @@ export const bench: Bench = {
       args: flags,
       options: {
         nodes: { type: 'string', default: '100,300,1000,3000,10000' },
-        minutes: { type: 'string', default: '30' },
-        settle: { type: 'string', default: '20' },
+        minutes: { type: 'string', default: '10' },
+        settle: { type: 'string', default: '5' },
         seed: { type: 'string', default: '1' }
       }
     })

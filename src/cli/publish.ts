@@ -1,7 +1,6 @@
-import { rename, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Command } from 'commander'
-import { makeFolder, ShoalError } from '../common/index.ts'
+import { makeFolder, replaceFile, ShoalError } from '../common/index.ts'
 import { splitPartNames } from '../gguf/index.ts'
 import { isHubName, type ListedSource, makeListing, resolveName } from '../models/index.ts'
 import { createHost } from '../net/index.ts'
@@ -101,8 +100,8 @@ async function write(library: Library, model: NamedModel, options: PublishOption
   const base = path ?? join(options.out ?? '.', fileOf(model, sources))
   if (options.out !== undefined) makeFolder(options.out)
   const files = { manifest: `${base}.manifest`, listing: `${base}.listing` }
-  await writeWhole(files.manifest, model.manifest.bytes)
-  await writeWhole(files.listing, listing)
+  await replaceFile(files.manifest, model.manifest.bytes)
+  await replaceFile(files.listing, listing)
   return { id: model.id, name, ...files }
 }
 
@@ -130,12 +129,6 @@ function fileOf({ files, name }: NamedModel, sources: readonly ListedSource[]): 
   const url = URL.parse(sources[0]?.parts[0]?.url ?? '')
   const file = files?.[0] ?? decodeURIComponent(url?.pathname ?? '')
   return basename(file) || `${name.replace(/[^\w.-]+/g, '-')}.gguf`
-}
-
-/** By its final name it is whole. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  await writeFile(`${path}.partial`, bytes)
-  await rename(`${path}.partial`, path)
 }
 
 function print({ id, name, manifest, listing }: Published): void {

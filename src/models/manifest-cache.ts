@@ -1,7 +1,7 @@
-import { createHash, randomUUID } from 'node:crypto'
-import { readFile, rename, stat, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { makeFolder } from '../common/index.ts'
+import { makeFolder, replaceFile } from '../common/index.ts'
 import type { GgufModel } from '../gguf/index.ts'
 import { type Manifest, type ManifestOptions, makeManifest, readManifest } from './manifest.ts'
 
@@ -25,7 +25,11 @@ export async function manifestOf(
     .catch(() => undefined)
   if (known !== undefined) return known
   const manifest = await makeManifest(model, options)
-  await keep(path, cache, manifest.bytes).catch(() => {}) // it is hashed again then
+  const keep = async (): Promise<void> => {
+    makeFolder(cache)
+    await replaceFile(path, manifest.bytes)
+  }
+  await keep().catch(() => {}) // it is hashed again then
   return manifest
 }
 
@@ -33,11 +37,4 @@ async function keyOf(files: readonly string[]): Promise<string> {
   const stats = await Promise.all(files.map((file) => stat(file, { bigint: true })))
   const parts = stats.map(({ size, ino, mtimeNs }, index) => [files[index], size, ino, mtimeNs].join(' '))
   return createHash('sha256').update(parts.join('\n')).digest('hex')
-}
-
-async function keep(path: string, folder: string, bytes: Uint8Array): Promise<void> {
-  makeFolder(folder)
-  const partial = `${path}.${randomUUID()}`
-  await writeFile(partial, bytes)
-  await rename(partial, path)
 }

@@ -2,11 +2,11 @@
  * Which model was found under a name on this machine: the only names that are trusted. What peers' listings call
  * their models may be anything.
  */
-import { createHash, randomUUID } from 'node:crypto'
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { makeFolder } from '../common/index.ts'
+import { makeFolder, replaceFile } from '../common/index.ts'
 
 const schema = z.object({ name: z.string().min(1), id: z.string().regex(/^[0-9a-f]{64}$/) })
 
@@ -26,9 +26,7 @@ export class ModelNames {
   async set(name: string, id: string): Promise<void> {
     if ((await this.idOf(name)) === id) return
     makeFolder(this.#folder)
-    const partial = `${this.#path(name)}.${randomUUID()}`
-    await writeFile(partial, JSON.stringify({ name, id }))
-    await rename(partial, this.#path(name))
+    await replaceFile(this.#path(name), JSON.stringify({ name, id }))
   }
 
   /** All names of each model. */

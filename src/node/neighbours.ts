@@ -3,10 +3,10 @@
  * try a swarm at home. Loopback has no multicast for mDNS, and a port that is always the same would find strangers.
  */
 import { createHash } from 'node:crypto'
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { makeFolder } from '../common/index.ts'
+import { makeFolder, replaceFile } from '../common/index.ts'
 import type { PeerAddress } from '../net/index.ts'
 
 /** Read at most; a machine has fewer. */
@@ -39,8 +39,7 @@ export class Neighbours {
     const entry: z.infer<typeof schema> = {
       ...{ peer, addresses: addresses.slice(0, 16), swarm: this.#swarm, process: process.pid }
     }
-    await writeFile(`${path}.partial`, JSON.stringify(entry))
-    await rename(`${path}.partial`, path)
+    await replaceFile(path, JSON.stringify(entry))
     this.#announced.add(peer)
   }
 

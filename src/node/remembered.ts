@@ -1,7 +1,8 @@
 /** Peers that a node has been connected to, for the next start. */
-import { readFile, rename, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { replaceFile } from '../common/index.ts'
 import type { PeerAddress } from '../net/index.ts'
 
 /** Some of them will be up again. */
@@ -38,6 +39,5 @@ export async function rememberPeers(folder: string, peers: readonly PeerAddress[
       byPeer.set(peer, { peer, addresses })
   }
   const path = join(folder, 'peers.json')
-  await writeFile(`${path}.partial`, JSON.stringify([...byPeer.values()]))
-  await rename(`${path}.partial`, path)
+  await replaceFile(path, JSON.stringify([...byPeer.values()]))
 }

@@ -1,7 +1,7 @@
 /** What is needed to talk to a model that others compute: its vocabulary, in a file that llama.cpp reads. */
-import { randomUUID } from 'node:crypto'
-import { open, rename, rm, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { replaceFile } from '../common/index.ts'
 import { type GgufModel, planGguf } from '../gguf/index.ts'
 import { type ModelOnDisk, modelOf } from '../models/index.ts'
 
@@ -19,24 +19,6 @@ export async function writeVocabulary(model: ModelOnDisk): Promise<Vocabulary> {
   const { header } = planGguf({ metadata: gguf.metadata, tensors: [] })
   const path = join(folder, 'vocabulary.gguf')
   const there = await stat(path).catch(() => undefined)
-  if (there?.size !== header.byteLength) await writeWhole(path, header)
+  if (there?.size !== header.byteLength) await replaceFile(path, header)
   return { gguf, files: [path] }
-}
-
-/** By its final name it is whole and on disk, whoever else writes it, too. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${randomUUID()}`
-  try {
-    const file = await open(partial, 'w')
-    try {
-      await file.writeFile(bytes)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(partial, path)
-  } catch (error) {
-    await rm(partial, { force: true })
-    throw error
-  }
 }
