@@ -54,21 +54,22 @@ export interface View {
 
 /** The most wanted first; of those that nobody wants, what is the nearest to a chain, so that nodes gather. */
 export function viewsOf(input: PlacementInput): View[] {
-  return input.hostable.map((model) => viewOf(model, input)).sort(byRank)
+  const byModel = Map.groupBy(input.stages, ({ stage }) => stage.model)
+  return input.hostable.map((model) => viewOf(model, byModel.get(model.model) ?? [], input)).sort(byRank)
 }
 
 export function byRank(a: View, b: View): number {
   return b.demand - a.demand || b.progress - a.progress || (a.model.model < b.model.model ? -1 : 1)
 }
 
-function viewOf(model: HostableModel, { stages, self, current, demand }: PlacementInput): View {
+function viewOf(
+  model: HostableModel,
+  stages: readonly HostedStage[],
+  { self, current, demand }: PlacementInput
+): View {
   const { blockCount, profile } = model
   const others = stages.filter(
-    ({ peer, stage }) =>
-      peer !== self &&
-      stage.model === model.model &&
-      stage.blockCount === blockCount &&
-      isEqual(stage.profile, profile)
+    ({ peer, stage }) => peer !== self && stage.blockCount === blockCount && isEqual(stage.profile, profile)
   )
   const own = current?.model === model.model ? current : undefined
   const spans = others.map(({ stage }) => stage)

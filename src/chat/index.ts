@@ -1,0 +1,2 @@
+export type * from './contract.ts'
+export { AnswerError, type AnswerErrorCode, type AnswerErrorData } from './errors.ts'
