@@ -1,7 +1,7 @@
 /**
  * A swarm of up to 10,000 nodes under a simulated clock and network, with the real directory, placement and routing:
  * what it covers, how often nodes move, what they send, how long a way is looked for, and how each grows with the
- * swarm. `npm run bench -- sim [--nodes 100,1000] [--minutes 10] [--settle 5] [--seed 1]`
+ * swarm. `npm run bench -- sim [--nodes 100,1000] [--ramp 10] [--settle 5] [--minutes 10] [--seed 1]` (minutes)
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,14 +24,16 @@ export const bench: Bench = {
       args: flags,
       options: {
         nodes: { type: 'string', default: '100,300,1000,3000,10000' },
-        minutes: { type: 'string', default: '10' },
+        ramp: { type: 'string', default: '10' },
         settle: { type: 'string', default: '5' },
+        minutes: { type: 'string', default: '10' },
         seed: { type: 'string', default: '1' }
       }
     })
     const outcomes = new Map<number, Outcome>()
     for (const nodes of values.nodes.split(',').map(Number)) {
-      const outcome = await simulate([String(nodes), values.minutes, values.settle, values.seed], log)
+      const { ramp, settle, minutes, seed } = values
+      const outcome = await simulate([String(nodes), ramp, settle, minutes, seed], log)
       outcomes.set(nodes, outcome)
       log(JSON.stringify(outcome))
     }
@@ -77,7 +79,7 @@ function figuresOf(outcomes: ReadonlyMap<number, Outcome>): Record<string, Figur
       note: `simulated network; 99th percentile ${routeMs.p99.toFixed(0)}`
     })
     add('routing_cpu', routeCpuMs.median, 'ms', {
-      note: `of one core; 99th percentile ${routeCpuMs.p99.toPrecision(3)}`
+      note: `on one core, the network answering at once; 99th percentile ${routeCpuMs.p99.toPrecision(3)}`
     })
     add('mended', outcome.mended, 'of sessions whose hop died', { note: `${outcome.losses} losses` })
   }

@@ -1,9 +1,10 @@
-/** One simulation in a process of its own, so that it has its own heap: `run.ts NODES MINUTES SETTLE SEED`; the outcome goes to stdout. */
+/** One simulation in a process of its own, so that it has its own heap: `run.ts NODES RAMP SETTLE MINUTES SEED`; the outcome goes to stdout. */
 import { Simulation } from './simulation.ts'
 
-const [nodes, minutes, settleMinutes, seed = '1'] = process.argv.slice(2)
+const [nodes, rampMinutes, settleMinutes, minutes, seed = '1'] = process.argv.slice(2)
 const simulation = new Simulation({
-  ...{ nodes: Number(nodes), minutes: Number(minutes), settleMinutes: Number(settleMinutes), seed },
+  ...{ nodes: Number(nodes), rampMinutes: Number(rampMinutes), settleMinutes: Number(settleMinutes) },
+  ...{ minutes: Number(minutes), seed },
   log: (message) => console.error(message)
 })
 console.log(JSON.stringify(await simulation.run()))

@@ -12,8 +12,6 @@ import { Sessions } from './sessions.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
-/** Over which the nodes come. */
-const START_MS = 10 * MINUTE_MS
 export const MODELS = 50
 /** Models that a node has the files of. */
 const SHELF = 20
@@ -27,6 +25,8 @@ const REQUESTS_PER_NODE_MINUTE = 0.1
 
 export interface SimulationInit {
   readonly nodes: number
+  /** Over which the nodes come. */
+  readonly rampMinutes: number
   /** That are measured, after all have come and `settleMinutes` more. */
   readonly minutes: number
   readonly settleMinutes: number
@@ -51,9 +51,9 @@ export class Simulation {
   #churned = 0
 
   constructor(init: SimulationInit) {
-    const { nodes, minutes, settleMinutes, seed } = init
+    const { nodes, rampMinutes, minutes, settleMinutes, seed } = init
     this.#init = init
-    this.#endMs = START_MS + (settleMinutes + minutes) * MINUTE_MS
+    this.#endMs = (rampMinutes + settleMinutes + minutes) * MINUTE_MS
     this.clock = new SimClock(this.#endMs)
     const newcomers = 2 * nodes * CHURN_PER_HOUR * (this.#endMs / HOUR_MS)
     this.network = new SimNetwork(this.clock, Math.ceil(nodes + newcomers) + 100, seed)
@@ -68,9 +68,11 @@ export class Simulation {
   }
 
   async run(): Promise<Outcome> {
-    const { nodes, minutes, log } = this.#init
+    const { nodes, rampMinutes, minutes, log } = this.#init
     for (let count = 0; count < nodes; count++) {
-      this.clock.after(count < BOOTSTRAP.nodes ? 0 : (count / nodes) * START_MS, () => this.#come())
+      this.clock.after(count < BOOTSTRAP.nodes ? 0 : (count / nodes) * rampMinutes * MINUTE_MS, () =>
+        this.#come()
+      )
     }
     this.#ask()
     this.#churn()

@@ -41,7 +41,7 @@ const LOOK_MS = 30_000
 /** Changes come in crowds, when a directory comes or many move. A large swarm changes all the time, and takes longer to look at. */
 const CROWD_MS = 250
 const CROWD_MS_PER_STAGE = 20
-const LONGEST_CROWD_MS = 5_000
+const LONGEST_CROWD_MS = 15_000
 /** Those who complete a chain don't act at the same time, and whoever is the second sees what the first has done. */
 const URGENT_MS = 2_000
 /** Whoever has something to give up first sees what those do who have not, and that nobody was taken for dead in error. */
@@ -52,7 +52,7 @@ const COPY_MS = 10_000
 const MOVE_MS = 60_000
 /** Between moves that only make things better: sessions have to be able to rely on a node. */
 const SETTLED_MS = 5 * 60_000
-/** Time that others have for their part of a chain: to hear of it, and the delays above. */
+/** Time that others have for their part of a chain, beside what they take to look: to hear of it, and the delays above. */
 const TURN_MS = 6_000
 /** Whoever let it pass is not counted on for so long. */
 const PASSIVE_MS = 5 * 60_000
@@ -242,11 +242,12 @@ export class Placer implements Startable {
   #watch(awaited: readonly string[]): void {
     const { clock } = this.#components
     const now = clock.now()
+    const turnMs = TURN_MS + this.#crowdMs
     const before = this.#turns
     this.#turns = new Map(awaited.map((peer) => [peer, before.get(peer) ?? now]))
     for (const [peer, since] of this.#turns) {
-      if (since === now) clock.after(TURN_MS, () => this.changed())
-      if (now - since < TURN_MS) continue
+      if (since === now) clock.after(turnMs, () => this.changed())
+      if (now - since < turnMs) continue
       this.#passive.set(peer, now + PASSIVE_MS)
       this.changed()
     }
