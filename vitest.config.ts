@@ -9,7 +9,11 @@ export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'test/nat/**'], // for `npm run test:nat`
-    env: { SHOAL_NEIGHBOURS: join(apart, 'neighbours'), XDG_DATA_HOME: join(apart, 'data') },
+    env: {
+      SHOAL_NEIGHBOURS: join(apart, 'neighbours'),
+      XDG_DATA_HOME: join(apart, 'data'),
+      XDG_CONFIG_HOME: join(apart, 'config')
+    },
     setupFiles: ['test/dial-gate/setup.ts'],
     // Engines are processes with two threads each: files run one after the other so that timings mean something.
     fileParallelism: false,

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander'
 import { changeList, dataFolder } from '../node/index.ts'
+import { note } from './output.ts'
 
 interface ListOptions {
   readonly remove?: boolean
@@ -32,7 +33,7 @@ function listCommand(list: 'allow' | 'block', description: string): Command {
       const listed = await changeList(dataDir, list, remove ? { remove: peers } : { add: peers })
       if (json) console.log(JSON.stringify(listed))
       else for (const peer of listed) console.log(peer)
-      if (!json && peers.length > 0) console.error('A node that runs now goes by it from its next start on.')
+      if (!json && peers.length > 0) note('A node that runs now goes by it from its next start on.')
     })
 }
 

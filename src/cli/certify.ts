@@ -6,6 +6,7 @@ import type { KvType } from '../engine/index.ts'
 import { type CertifyReport, certify, openModel } from '../models/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
 import { collect, integer, kvTypeOption } from './options.ts'
+import { note } from './output.ts'
 
 interface CertifyOptions {
   readonly cut?: string[]
@@ -34,7 +35,7 @@ async function run(path: string, options: CertifyOptions): Promise<void> {
     const report = await certify(model, {
       ...{ folder, signal, kvType: options.kvType, threads: options.threads },
       ...(cuts === undefined ? {} : { cuts }),
-      onProgress: (message) => console.error(message)
+      onProgress: (message) => note(message)
     })
     if (options.json) console.log(JSON.stringify(report))
     else print(report)

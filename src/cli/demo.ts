@@ -11,6 +11,7 @@ import { aborted, ShoalError } from '../common/index.ts'
 import { openModel } from '../models/index.ts'
 import { untilInterrupted } from './lifetime.ts'
 import { DEMO_MODEL, integer } from './options.ts'
+import { note } from './output.ts'
 
 interface DemoOptions {
   readonly model: string
@@ -43,7 +44,7 @@ async function demo(options: DemoOptions): Promise<void> {
   const signal = untilInterrupted()
   const folder = await mkdtemp(join(tmpdir(), 'shoal-demo-'))
   const children: ChildProcess[] = []
-  const say = (message: string): void => void (options.json || console.error(message))
+  const say = (message: string): void => void (options.json || note(message))
   try {
     const spans = await split(options.model, options.nodes)
     const providers = spans.map((span, index) =>
@@ -95,7 +96,8 @@ async function startProvider(
   const flags = ['--model', model, '--blocks', span, '--data-dir', dataDir, '--json', ...threadFlags]
   // The message channel tells the child when this process is gone, however it ended.
   const child = spawn(process.execPath, [SHOAL, 'up', ...flags], {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc']
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: unset()
   })
   children.push(child)
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })
@@ -117,10 +119,19 @@ async function ask(options: DemoOptions, addresses: string[], children: ChildPro
   const { model, prompt, maxTokens, json } = options
   const flags = [...addresses.flatMap((address) => ['--peer', address]), '--max-tokens', String(maxTokens)]
   const args = [SHOAL, 'run', model, prompt, ...flags, json ? '--json' : '--verbose']
-  const consumer = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const consumer = spawn(process.execPath, args, {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: unset()
+  })
   children.push(consumer)
   const [code] = (await once(consumer, 'exit')) as [number | null]
   return code !== 0
+}
+
+/** What somebody has set for their own nodes and questions is not for these. */
+function unset(): NodeJS.ProcessEnv {
+  const others = Object.entries(process.env).filter(([name]) => !/^SHOAL_(UP|RUN)_/.test(name))
+  return { ...Object.fromEntries(others), SHOAL_CONFIG: '' }
 }
 
 async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { askNode, dataFolder } from '../node/index.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
+import { note } from './output.ts'
 
 interface FinishOptions {
   readonly dataDir: string
@@ -20,7 +21,7 @@ export function finishCommand(): Command {
 
 async function finish({ dataDir, json }: FinishOptions): Promise<void> {
   const signal = untilInterrupted()
-  const say = (message: string): void => void (json || console.error(message))
+  const say = (message: string): void => void (json || note(message))
   let sessions = 0
   try {
     for await (const progress of askNode(dataDir, 'finish', signal)) {

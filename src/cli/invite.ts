@@ -4,6 +4,7 @@ import { dataFolder, invite, type NodeStatus } from '../node/index.ts'
 import { ROLES, type Role, swarmName } from '../swarm/index.ts'
 import { UsageError, untilInterrupted } from './lifetime.ts'
 import { addresses, integer } from './options.ts'
+import { note } from './output.ts'
 import { askStatus } from './status.ts'
 
 interface InviteOptions {
@@ -59,18 +60,18 @@ async function makeInvitation(options: InviteOptions): Promise<void> {
     ...{ name: options.name, roles, expiresInMs: options.expires, uses, addresses }
   })
   const until = new Date(expires).toISOString()
-  if (isNew) console.error(`This machine has made the private swarm ${swarm.name}.`)
+  if (isNew) note(`This machine has made the private swarm ${swarm.name}.`)
   if (addresses.every((address) => /^\/(ip4\/127\.|ip6\/::1\/)/.test(address))) {
     console.error('warning: only this machine can be reached there: name an address that others reach.')
   }
   if (node !== undefined && node.swarm.kind !== 'private') {
-    console.error('The node that runs here is not in it yet: "shoal finish" it, and start it again.')
+    note('The node that runs here is not in it yet: "shoal finish" it, and start it again.')
   }
   if (json) {
     console.log(JSON.stringify({ token, swarm: swarm.name, roles, uses, expires: until, addresses }))
     return
   }
-  console.error(
+  note(
     `Good for ${uses === 1 ? '1 machine' : `${uses} machines`} as ${roles.join(', ')}, until ${until}. ` +
       'This node has to be up when it joins, with:'
   )

@@ -10,6 +10,7 @@ import {
   stayLocal
 } from '../node/index.ts'
 import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
+import { note } from './output.ts'
 
 interface JoinOptions {
   readonly yes?: boolean
@@ -52,7 +53,7 @@ async function join(token: string, { yes, dataDir, json }: JoinOptions): Promise
       json ? JSON.stringify({ kind: 'private', name, founder }) : `This machine has joined the swarm ${name}.`
     )
   }
-  if (!json) console.error(NEXT_START)
+  if (!json) note(NEXT_START)
 }
 
 async function isWanted(): Promise<boolean> {

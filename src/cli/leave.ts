@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { dataFolder, isFounder, leaveSwarm, readSwarmFile } from '../node/index.ts'
 import { ask, isTerminal } from './join.ts'
 import { INTERRUPTED, UsageError } from './lifetime.ts'
+import { note } from './output.ts'
 
 interface LeaveOptions {
   readonly yes?: boolean
@@ -34,5 +35,5 @@ async function leave({ yes, dataDir, json }: LeaveOptions): Promise<void> {
   if (json) console.log(JSON.stringify({ kind: left.kind, name }))
   else if (left.kind === 'local') console.log('This machine has joined nothing.')
   else console.log(`This machine has left the ${name === undefined ? 'public swarm' : `swarm ${name}`}.`)
-  if (!json) console.error('A node that runs now stays in it until its next start.')
+  if (!json) note('A node that runs now stays in it until its next start.')
 }

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { dataFolder, type StoredEntry, storedModels } from '../node/index.ts'
 import { type ConsumerOptions, withLibrary } from './consumer.ts'
 import { storeOption } from './options.ts'
+import { note } from './output.ts'
 import { plain } from './status.ts'
 import { ranges, size, table, time } from './units.ts'
 
@@ -24,7 +25,7 @@ export function listCommand(): Command {
 function print({ json }: ListOptions): (entries: readonly StoredEntry[]) => void {
   return (entries) => {
     if (json) return console.log(JSON.stringify(entries.map(asJson)))
-    if (entries.length === 0) return console.error('Nothing is here yet. "shoal pull MODEL" fetches a model.')
+    if (entries.length === 0) return note('Nothing is here yet. "shoal pull MODEL" fetches a model.')
     const rows = [['NAME', 'ID', 'SIZE', 'BLOCKS', 'USED'], ...entries.map(rowOf)]
     for (const line of table(rows)) console.log(line)
   }

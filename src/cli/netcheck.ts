@@ -5,6 +5,7 @@ import { judgeReachability, ownAddresses, type Reachability } from '../net/index
 import { dataFolder, Node, type NodeStatus, readSwarmFile } from '../node/index.ts'
 import { INTERRUPTED, untilInterrupted, withStarted } from './lifetime.ts'
 import { integer, peerOption } from './options.ts'
+import { note } from './output.ts'
 import { askStatus } from './status.ts'
 
 interface NetcheckOptions {
@@ -62,7 +63,7 @@ async function gather(
   if (await isRunning(dataDir, signal)) return settled(asked, wait, signal)
   const joined = await readSwarmFile(dataDir)
   if (joined.kind === 'local') return NOTHING_JOINED
-  if (!json) console.error(`No node runs here. Starting one, for ${wait} seconds at most.`)
+  if (!json) note(`No node runs here. Starting one, for ${wait} seconds at most.`)
   const node = new Node({ dataDir, joined, peers, ephemeral: true })
   return withStarted([node], signal, () => settled(() => node.status(), wait, signal))
 }

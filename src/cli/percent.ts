@@ -1,3 +1,5 @@
+import { mayChat, note } from './output.ts'
+
 /** Where no terminal shows the line that counts, there is a line after each of these. */
 const LINE_MS = 10_000
 /** Before that, how long it takes is a guess. */
@@ -11,10 +13,10 @@ export async function withPercent<T>(
   const { isTTY } = process.stderr
   const start = performance.now()
   let saidAt = start
-  if (!isTTY) console.error(label)
+  if (!isTTY) note(label)
   const onProgress = (fraction: number): void => {
     const now = performance.now()
-    if (!isTTY && now - saidAt < LINE_MS) return
+    if (!mayChat() || (!isTTY && now - saidAt < LINE_MS)) return
     saidAt = now
     const line = `${label}: ${(fraction * 100).toFixed(0)} %${left(fraction, now - start)}`
     process.stderr.write(isTTY ? `\r\x1b[K${line}` : `${line}\n`)

@@ -1,4 +1,5 @@
 import type { FetchOptions } from '../node/index.ts'
+import { mayChat, note } from './output.ts'
 import { size, time } from './units.ts'
 
 type Step = Parameters<NonNullable<FetchOptions['onProgress']>>[0]
@@ -38,7 +39,7 @@ export class Progress {
     this.#shownAt = now
     const line = `${this.#label}: ${this.#inWords(step)}`
     if (isTerminal) this.#show(line)
-    else console.error(line)
+    else note(line)
   }
 
   /** Something else that is to be read. */
@@ -54,6 +55,7 @@ export class Progress {
   }
 
   #show(line: string): void {
+    if (!mayChat()) return
     const columns = process.stderr.columns ?? 80
     process.stderr.write(`\r\x1b[K${line.slice(0, columns - 1)}`)
     this.#isShown = true

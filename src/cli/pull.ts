@@ -5,6 +5,7 @@ import { dataFolder, type FetchOptions, type NamedModel } from '../node/index.ts
 import { consumerNode, findModel } from './consumer.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
 import { blocks, peerOption, storeOption } from './options.ts'
+import { note } from './output.ts'
 import { Progress } from './progress.ts'
 import { size } from './units.ts'
 
@@ -65,7 +66,7 @@ async function run(name: string, options: PullOptions): Promise<void> {
   } catch (error) {
     progress.end()
     if (!signal.aborted) throw error
-    console.error('What has come is kept: the same command goes on from there.')
+    note('What has come is kept: the same command goes on from there.')
     process.exitCode = INTERRUPTED
   }
 }

@@ -9,6 +9,7 @@ import type { ChainHop } from '../swarm/index.ts'
 import { consumerNode, findModel } from './consumer.ts'
 import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { decimal, integer, peerOption, shortPeer, storeOption } from './options.ts'
+import { note } from './output.ts'
 import { Progress } from './progress.ts'
 
 /** Positions reserved for the answer in the beginning; more are asked for on the way. */
@@ -64,7 +65,7 @@ export function runCommand(): Command {
     .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
-    .option('--verbose', 'print the chain and its timings')
+    .option('-v, --verbose', 'print the chain and its timings')
     .option('--json', 'print one JSON object instead of text')
     .action(run)
 }
@@ -118,7 +119,7 @@ async function converse(
   const reserve = tokens.length + Math.min(maxTokens, FIRST_STRETCH)
   const onEvent = (event: ChainEvent): void => {
     if (event.type === 'lost') node.swarm.report(event.hop.peer)
-    note(event)
+    tell(event)
   }
   const session = await openSession(
     { host: node.host, relays: node.relays, directory: node.swarm },
@@ -143,7 +144,7 @@ async function findWay(node: Node, model: Model, options: WayOptions): Promise<r
   const { promptTokens, maxTokens: answerTokens, waitMs, signal } = options
   let said: string | undefined
   const onMissing = ({ message }: Error): void => {
-    if (message !== said) console.error(`note: ${message}`)
+    if (message !== said) note(`note: ${message}`)
     said = message
   }
   const request = { model: model.id, promptTokens, answerTokens, waitMs, signal, onMissing }
@@ -152,8 +153,8 @@ async function findWay(node: Node, model: Model, options: WayOptions): Promise<r
 }
 
 /** What happens to the chain, for whoever wonders why the text pauses. */
-function note(event: ChainEvent): void {
-  console.error(`${event.type === 'lost' ? '\n' : ''}note: ${describe(event)}`)
+function tell(event: ChainEvent): void {
+  note(`${event.type === 'lost' ? '\n' : ''}note: ${describe(event)}`)
 }
 
 function describe(event: ChainEvent): string {

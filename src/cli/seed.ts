@@ -13,6 +13,7 @@ import {
 import { libraryInit } from './consumer.ts'
 import { Lifetime, UsageError } from './lifetime.ts'
 import { addresses, peerOption, storeOption, uploadOption } from './options.ts'
+import { note } from './output.ts'
 import { Progress } from './progress.ts'
 import { count, plain } from './status.ts'
 import { size } from './units.ts'
@@ -93,7 +94,7 @@ async function seedingNode(
     },
     onProgress: (message, level) => {
       if (level === 'warning') console.error(`warning: ${message}`)
-      else if (!json) console.error(message)
+      else if (!json) note(message)
     },
     onFinish: () => lifetime.finish()
   })

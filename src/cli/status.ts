@@ -3,6 +3,7 @@ import { ShoalError } from '../common/index.ts'
 import { askNode, dataFolder, type ModelStatus, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
 import { shortPeer } from './options.ts'
+import { note } from './output.ts'
 
 /** A node pings its peers first, for a second at most. */
 const ANSWER_MS = 10_000
@@ -41,7 +42,7 @@ async function peers({ dataDir, json }: StatusOptions): Promise<void> {
     const rtt = rttMs === undefined ? '' : `  ${rttMs.toFixed(1)} ms`
     console.log(`${peer}${rtt}  ${addresses[0] ?? ''}`.trimEnd())
   }
-  if (peers.length === 0) console.error('No peers. "shoal doctor" says why, and what to do.')
+  if (peers.length === 0) note('No peers. "shoal doctor" says why, and what to do.')
 }
 
 /** Throws a ShoalError: NOT_RUNNING, SILENT, or REFUSED by a node of another version; or the signal's reason. */

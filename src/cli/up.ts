@@ -20,6 +20,7 @@ import {
   storeOption,
   uploadOption
 } from './options.ts'
+import { note } from './output.ts'
 
 interface UpOptions {
   readonly model?: string[]
@@ -105,7 +106,7 @@ async function up(options: UpOptions): Promise<void> {
     process.exitCode = INTERRUPTED
     return
   }
-  const say = (message: string): void => void (json || console.error(message))
+  const say = (message: string): void => void (json || note(message))
   const node = new Node({
     dataDir,
     joined,

@@ -4,6 +4,7 @@ import { dataFolder, type Library, type StoredEntry, storedModel, storedModels }
 import { type ConsumerOptions, withLibrary } from './consumer.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
 import { storeOption } from './options.ts'
+import { note } from './output.ts'
 import { Progress } from './progress.ts'
 import { count, plain } from './status.ts'
 import { size } from './units.ts'
@@ -47,7 +48,7 @@ async function run(name: string | undefined, options: VerifyCommandOptions): Pro
     if (options.json) console.log(JSON.stringify(verified))
     else for (const model of verified) console.log(inWords(model))
     if (verified.some(({ bad, error }) => bad.length > 0 || error !== undefined)) process.exitCode = 1
-    if (verified.length === 0 && !options.json) console.error('Nothing is in the store.')
+    if (verified.length === 0 && !options.json) note('Nothing is in the store.')
   } catch (error) {
     progress.end()
     if (!signal.aborted) throw error

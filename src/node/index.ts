@@ -1,11 +1,20 @@
 /** The composition root: one machine's Shoal process, built from its settings. */
+export { changeSetting, readSettings, type Setting, type Settings } from './config.ts'
 export { askNode, type FinishProgress } from './instance.ts'
 export { type Invitation, type InviteInit, invite, isFounder, joinPrivate } from './invitation.ts'
 export type { FetchOptions, Library, LibraryInit, NamedModel } from './library.ts'
 export { licenceOf } from './model-finder.ts'
 export { type ContributionSettings, type HostingSettings, Node, type NodeSettings } from './node.ts'
 export type { WayRequest } from './participant.ts'
-export { cacheFolder, dataFolder, neighboursFolder } from './paths.ts'
+export {
+  cacheFolder,
+  configFile,
+  dataFolder,
+  historyFile,
+  logFile,
+  neighboursFolder,
+  places
+} from './paths.ts'
 export type { JoinStep, ModelStatus, NodeStatus } from './status.ts'
 export { type StoredEntry, storedModel, storedModels } from './stored-models.ts'
 export { type PrivateSwarm, readSwarmFile, type SwarmFile } from './swarm-file.ts'
