@@ -13,6 +13,8 @@ const MAX_TEXT = 16_777_216
 const MAX_LIST = 4096
 /** llama.cpp's parser calls itself for every bracket, and runs out of stack at some ten thousand. */
 const MAX_GRAMMAR_DEPTH = 256
+/** As OpenAI's API has at most. */
+const MAX_ALTERNATIVES = 20
 /** A bias beyond any logit, yet finite after every division that follows. */
 const MAX_BIAS = 1e6
 
@@ -58,7 +60,8 @@ const SETTINGS = z.object({
     .min(0)
     .max(2 ** 32 - 1),
   grammar: z.string().max(MAX_GRAMMAR).optional(),
-  generatedFrom: count.optional()
+  generatedFrom: count.optional(),
+  alternatives: count.max(MAX_ALTERNATIVES).optional()
 })
 
 function fail(message: string): never {

@@ -126,8 +126,23 @@ export interface GroupResult {
   readonly hidden?: Float32Array
   /** For 'sample-last' and 'sample-all'; -1 where the grammar does not allow the rows before, or nothing after. */
   readonly sampled?: Int32Array
+  /** Beside `sampled`, where the sampler has `alternatives`. */
+  readonly logs?: DrawLogs
   /** `[rows or 1, vocabulary]` for 'logits-*'. */
   readonly logits?: Float32Array
+}
+
+/**
+ * How likely tokens were: natural logarithms of the softmax of the logits as the model gave them, before temperature,
+ * penalties, bias and grammar; at least -9999. Of a draw that gave -1 they mean nothing.
+ */
+export interface DrawLogs {
+  /** `[draws]`, of the drawn tokens. */
+  readonly drawn: Float32Array
+  /** `[draws, alternatives]`, the most likely tokens, most likely first. */
+  readonly tokens: Int32Array
+  /** `[draws, alternatives]`, theirs. */
+  readonly logs: Float32Array
 }
 
 export interface BatchResult {
@@ -167,6 +182,11 @@ export interface SamplerSettings {
   readonly grammar?: string
   /** Position of the first generated token: the grammar starts there, the prompt is not matched. */
   readonly generatedFrom?: number
+  /**
+   * Tell how likely each drawn token was, and so many of the most likely ones: 0 to 20. Absent: nothing is told, and
+   * it costs nothing. Never changes what is drawn.
+   */
+  readonly alternatives?: number
 }
 
 export interface LoadOptions {

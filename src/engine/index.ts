@@ -25,6 +25,7 @@ export {
 export type {
   BatchResult,
   DeviceInfo,
+  DrawLogs,
   EmbeddingTable,
   Engine,
   EngineDescription,

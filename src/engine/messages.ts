@@ -1,7 +1,7 @@
 /** What crosses between the engine's process and its parent, and how rows are laid out in the body. */
 
 import type { QuantizeSettings, ScoredRun, TextRun } from './adaptation.ts'
-import type { BatchResult, GroupResult, Output, RowGroup, SamplerSettings } from './contract.ts'
+import type { BatchResult, DrawLogs, GroupResult, Output, RowGroup, SamplerSettings } from './contract.ts'
 import type { EngineErrorCode } from './errors.ts'
 import { EngineError } from './errors.ts'
 import type { LoadedInit, SpanMetadata } from './llama/load.ts'
@@ -49,6 +49,8 @@ interface ResultHead {
   readonly error?: ErrorHead
   readonly hidden: number
   readonly sampled: number
+  /** Beside each drawn token's own. */
+  readonly alternatives: number
   readonly logits: number
 }
 
@@ -99,12 +101,14 @@ export function encodeResult(result: BatchResult): {
   parts: ArrayBufferView[]
 } {
   const parts: ArrayBufferView[] = []
-  const groups = result.groups.map(({ error, hidden, sampled, logits }): ResultHead => {
-    for (const part of [hidden, sampled, logits]) if (part !== undefined) parts.push(part)
+  const groups = result.groups.map(({ error, hidden, sampled, logs, logits }): ResultHead => {
+    const all = [hidden, sampled, logs?.drawn, logs?.tokens, logs?.logs, logits]
+    for (const part of all) if (part !== undefined) parts.push(part)
     return {
       ...(error === undefined ? {} : { error: { code: error.code, message: error.message } }),
       hidden: hidden?.length ?? -1,
       sampled: sampled?.length ?? -1,
+      alternatives: logs === undefined ? -1 : logs.tokens.length / logs.drawn.length,
       logits: logits?.length ?? -1
     }
   })
@@ -114,12 +118,21 @@ export function encodeResult(result: BatchResult): {
 export function decodeResult(head: Record<string, unknown>, body: Uint8Array): BatchResult {
   const reader = new BodyReader(body)
   const groups = (head.groups as ResultHead[]).map(
-    ({ error, hidden, sampled, logits }): GroupResult => ({
+    ({ error, hidden, sampled, alternatives, logits }): GroupResult => ({
       ...(error === undefined ? {} : { error: new EngineError(error.code, error.message) }),
       ...(hidden < 0 ? {} : { hidden: reader.floats(hidden) }),
       ...(sampled < 0 ? {} : { sampled: reader.ints(sampled) }),
+      ...(alternatives < 0 ? {} : { logs: readLogs(reader, sampled, alternatives) }),
       ...(logits < 0 ? {} : { logits: reader.floats(logits) })
     })
   )
   return { groups, computeMs: head.computeMs as number }
+}
+
+function readLogs(reader: BodyReader, draws: number, alternatives: number): DrawLogs {
+  return {
+    drawn: reader.floats(draws),
+    tokens: reader.ints(draws * alternatives),
+    logs: reader.floats(draws * alternatives)
+  }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { writeModelFile } from '../../test/models/file.ts'
 import { tinyModel } from '../../test/models/index.ts'
-import type { SamplerSettings } from './contract.ts'
+import type { DrawLogs, RowGroup, SamplerSettings } from './contract.ts'
 import type { LlamaEngine } from './llama-engine.ts'
 import { generate, largest, runOne, startEngine, textOf } from './testing.ts'
 
@@ -230,6 +230,82 @@ describe('a grammar', () => {
   })
 })
 
+describe('how likely tokens were', () => {
+  const grammar = 'root ::= [^q]+'
+  const cases: [string, SamplerSettings][] = [
+    ['greedily', GREEDY],
+    ['by chance, with penalties', { ...WARM, repeatPenalty: 1.5, penaltyLastN: 20, topK: 30 }],
+    ['with a grammar', { ...WARM, temperature: 2, grammar }],
+    ['with a bias', { ...GREEDY, logitBias: [{ token: 300, bias: 100 }] }]
+  ]
+
+  test.each(cases)('is what the logits say, %s', async (_, settings) => {
+    const generatedFrom = prompt.length
+    const plain = await generate(engine, 1, prompt, COUNT, { ...settings, generatedFrom })
+    await engine.drop(1)
+    await engine.setSampler(1, { ...settings, generatedFrom, alternatives: 5 })
+    const along = await logitsAlong(plain)
+    let rows = { position: 0, tokens: prompt }
+    for (const [index, token] of plain.entries()) {
+      const { sampled, logs } = await runLogged({ sequence: 1, ...rows, output: 'sample-last' })
+      expect([...sampled]).toEqual([token]) // asking changes nothing
+      const expected = logProbabilities(along[index] as Float32Array)
+      expect(logs.drawn[0]).toBeCloseTo(expected[token] as number, 4)
+      const best = expected.map((log, id) => ({ log, id })).toSorted((a, b) => b.log - a.log)
+      expect([...logs.tokens]).toEqual(best.slice(0, 5).map(({ id }) => id))
+      for (const [place, log] of logs.logs.entries()) expect(log).toBeCloseTo(best[place]?.log as number, 4)
+      rows = { position: rows.position + rows.tokens.length, tokens: Int32Array.of(token) }
+    }
+  })
+
+  test('is told of every row of a draft, as far as the grammar allows it', async () => {
+    await engine.drop(1)
+    const generatedFrom = prompt.length
+    await engine.setSampler(1, { ...GREEDY, alternatives: 2 })
+    await runOne(engine, { sequence: 1, position: 0, tokens: prompt, output: 'none' })
+    const tokens = Int32Array.from(greedy.slice(0, 6))
+    const rows = { sequence: 1, position: prompt.length, tokens }
+    const { logs } = await runLogged({ ...rows, output: 'sample-all' })
+    await engine.truncate(1, prompt.length)
+    const logits = await runOne(engine, { ...rows, output: 'logits-all' })
+    const { vocabulary } = engine.description
+    for (let row = 0; row < tokens.length; row++) {
+      const expected = logProbabilities(
+        (logits as Float32Array).subarray(row * vocabulary, (row + 1) * vocabulary)
+      )
+      expect(logs.drawn[row]).toBeCloseTo(Math.max(...expected), 4)
+      expect(expected[logs.tokens[2 * row + 1] as number]).toBeCloseTo(logs.logs[2 * row + 1] as number, 4)
+    }
+    await engine.truncate(1, prompt.length)
+    await engine.setSampler(1, { ...GREEDY, alternatives: 0, grammar: 'root ::= "no"', generatedFrom })
+    const refused = await runLogged({ ...rows, output: 'sample-all' })
+    expect([...refused.sampled]).toEqual([-1, -1, -1, -1, -1, -1])
+    expect(refused.logs.tokens).toHaveLength(0)
+  })
+
+  test('is told only where it is asked for', async () => {
+    await engine.drop(1)
+    const told: boolean[] = []
+    let rows = { position: 0, tokens: prompt }
+    for (const alternatives of [undefined, 0, 20, undefined]) {
+      await engine.setSampler(1, { ...GREEDY, ...(alternatives === undefined ? {} : { alternatives }) })
+      const { groups } = await engine.run([{ sequence: 1, ...rows, output: 'sample-last' }])
+      told.push(groups[0]?.logs !== undefined)
+      expect(groups[0]?.logs?.tokens.length ?? 0).toBe(alternatives ?? 0)
+      rows = {
+        position: rows.position + rows.tokens.length,
+        tokens: groups[0]?.sampled as Int32Array<ArrayBuffer>
+      }
+    }
+    expect(told).toEqual([false, true, true, false])
+  })
+
+  async function runLogged(group: RowGroup): Promise<{ sampled: Int32Array; logs: DrawLogs }> {
+    const [result] = (await engine.run([group])).groups
+    return result as { sampled: Int32Array; logs: DrawLogs }
+  }
+})
+
 test('logits that are not numbers are an error, and the sequence stays as it was', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-sampling-'))
   const plan = tinyModel('llama')
@@ -247,6 +323,10 @@ test('logits that are not numbers are an error, and the sequence stays as it was
   await damaged.stop()
   await rm(folder, { recursive: true })
 })
+
+function logProbabilities(logits: Float32Array): number[] {
+  return probabilities(logits).map((chance) => Math.log(chance))
+}
 
 function probabilities(logits: Float32Array): number[] {
   const top = logits[largest(logits)] as number

@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { BLOCKS, TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
 import type { LlamaEngine } from '../engine/index.ts'
+import type { SamplerOptions } from '../net/index.ts'
 import type { Node } from '../node/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import { openSession, type Session } from './index.ts'
+import { type Draw, openSession, type Session } from './index.ts'
 import { defaultSampler } from './sampler.ts'
 import { all, FISH, failure, NO_END, SUN } from './testing.ts'
 
@@ -100,6 +101,53 @@ describe('an answer is the whole model’s, token for token', () => {
     } finally {
       await overlapping.stop()
     }
+  })
+})
+
+describe('how likely tokens were', () => {
+  test('is told of those that are given, where the sampler asks for it', async () => {
+    const prompt = await whole.tokenize(FISH)
+    const session = await open()
+    const draws: Draw[] = []
+    const answer = (sampler: SamplerOptions, tokens: Int32Array) =>
+      all(
+        session.generate(tokens, {
+          ...{ maxTokens: 8, endTokens: NO_END, sampler },
+          onDraw: (draw) => draws.push(draw)
+        })
+      )
+    const first = await answer(defaultSampler({ alternatives: 3 }), prompt)
+    const second = await answer(
+      defaultSampler({ temperature: 5, alternatives: 0 }),
+      Int32Array.of(...prompt, ...first)
+    )
+    const third = await answer(defaultSampler(), prompt)
+    await session.close()
+    expect(draws.map(({ token }) => token)).toEqual([...first, ...second, ...third])
+    const counts = draws.map(({ alternatives }) => alternatives?.length)
+    expect(counts).toEqual([...Array(8).fill(3), ...Array(8).fill(0), ...Array(8).fill(undefined)])
+    for (const { token, log, alternatives = [] } of draws.slice(0, 8))
+      expect(alternatives[0]).toEqual({ token, log })
+    // Of the last row the whole model says the same.
+    const rows = Int32Array.of(...prompt, ...first.slice(0, 7))
+    await whole.drop(0)
+    const { groups } = await whole.run([{ sequence: 0, position: 0, tokens: rows, output: 'logits-last' }])
+    const logits = groups[0]?.logits as Float32Array
+    const sum = logits.reduce((total, logit) => total + Math.exp(logit), 0)
+    const expected = (logits[first[7] as number] as number) - Math.log(sum)
+    expect(draws[7]?.log).toBeCloseTo(expected, 1)
+  })
+
+  test('where reading it fails, the answer does', async () => {
+    const prompt = await whole.tokenize(FISH)
+    const session = await open()
+    const onDraw = (): never => {
+      throw new Error('no more')
+    }
+    const answer = session.generate(prompt, { maxTokens: 8, endTokens: NO_END, onDraw })
+    await expect(all(answer)).rejects.toThrow('no more')
+    expect(await all(session.generate(prompt, { maxTokens: 2, endTokens: NO_END }))).toHaveLength(2)
+    await session.close()
   })
 })
 

@@ -1,5 +1,5 @@
 /** The consumer's end of a conversation: its ids, which of them have left, and the answer that is being given. */
-import type { Need, SamplerOptions, Tokens } from '../net/index.ts'
+import type { DrawLog, Need, SamplerOptions, Tokens } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { Chain, type ChainComponents } from './chain.ts'
 import { SessionError } from './errors.ts'
@@ -16,6 +16,11 @@ const MAX_REWINDS = 16
 export const WAIT_MS = 60_000
 const NO_PAYLOAD = new Uint8Array(0)
 
+/** A drawn token, and how likely it was where the sampler has `alternatives`. */
+export interface Draw extends Partial<DrawLog> {
+  readonly token: number
+}
+
 export interface GenerateOptions {
   readonly maxTokens: number
   /** Ids after which the answer ends. */
@@ -24,13 +29,15 @@ export interface GenerateOptions {
   readonly sampler?: SamplerOptions
   /** How long the answer may wait for somebody to take over a lost hop, in milliseconds; default 60,000. */
   readonly waitMs?: number
+  /** Called for each token right before it is yielded. Where it throws, so does the answer. */
+  readonly onDraw?: (draw: Draw) => void
   readonly signal?: AbortSignal
 }
 
 /** What one call of `generate` waits for. */
 interface Answer {
   readonly options: GenerateOptions
-  readonly queue: number[]
+  readonly queue: Draw[]
   drawn: number
   isComplete: boolean
   wake: () => void
@@ -74,7 +81,7 @@ export class ChainSession implements Session {
   }
 
   /** The next frame leaves before anybody looks at the token: the chain must not wait for its reader. */
-  #drawn({ epoch, position, tokens }: Tokens): void {
+  #drawn({ epoch, position, tokens, logs }: Tokens): void {
     const answer = this.#answer
     const token = tokens[0]
     if (answer === undefined || answer.isComplete || token === undefined) return
@@ -89,7 +96,7 @@ export class ChainSession implements Session {
       this.#ids.push(token)
       this.#feed()
     }
-    answer.queue.push(token)
+    answer.queue.push({ token, ...logs?.[0] })
     answer.wake()
   }
 
@@ -133,7 +140,7 @@ export class ChainSession implements Session {
   }
 
   async *generate(tokens: Int32Array, options: GenerateOptions): AsyncGenerator<number, void> {
-    const { maxTokens, signal, sampler, waitMs = WAIT_MS } = options
+    const { maxTokens, signal, sampler, onDraw, waitMs = WAIT_MS } = options
     if (tokens.length === 0) throw new SessionError('INPUT', 'There is nothing to answer.')
     if (maxTokens < 1) throw new SessionError('INPUT', 'An answer has at least one token.')
     if (this.#answer !== undefined) throw new SessionError('INPUT', 'The last answer is not finished.')
@@ -157,9 +164,10 @@ export class ChainSession implements Session {
       if (resampled !== undefined) await resampled
       this.#begin(tokens)
       for (;;) {
-        for (let token = answer.queue.shift(); token !== undefined; token = answer.queue.shift()) {
+        for (let draw = answer.queue.shift(); draw !== undefined; draw = answer.queue.shift()) {
           signal?.throwIfAborted()
-          yield token
+          onDraw?.(draw)
+          yield draw.token
         }
         signal?.throwIfAborted()
         if (answer.isComplete) return

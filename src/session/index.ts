@@ -10,7 +10,7 @@
  */
 
 export type { ChainEvent } from './chain.ts'
-export type { GenerateOptions } from './chain-session.ts'
+export type { Draw, GenerateOptions } from './chain-session.ts'
 export { SessionError, type SessionErrorCode } from './errors.ts'
 export { openSession, type Session, type SessionComponents, type SessionInit } from './open.ts'
 export { Relays } from './relay.ts'

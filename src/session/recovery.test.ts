@@ -112,6 +112,33 @@ describe('an answer goes on as if nothing had happened', () => {
     expect(undisturbed).not.toEqual(plain)
   })
 
+  test('and says of each token how likely it was', async () => {
+    const prompt = await whole.tokenize(FISH)
+    const sampler = defaultSampler({ alternatives: 1 })
+    const logs: (number | undefined)[] = []
+    const listen = async (trouble: () => Promise<unknown>): Promise<(number | undefined)[]> => {
+      logs.length = 0
+      await open(sampler)
+      const answer = session.generate(prompt, {
+        ...{ maxTokens: TOKENS, endTokens: NO_END },
+        onDraw: ({ token, log, alternatives }) => {
+          logs.push(log)
+          expect(alternatives).toEqual([{ token, log }])
+        }
+      })
+      for (let count = 0; count < 8; count++) await answer.next()
+      const troubled = trouble()
+      await all(answer)
+      await troubled
+      return [...logs]
+    }
+    const undisturbed = await listen(async () => {})
+    await session.close()
+    const disturbed = await listen(() => swarm.lose(...nodes(2)))
+    expect(disturbed).toHaveLength(TOKENS)
+    for (const [index, log] of disturbed.entries()) expect(log).toBeCloseTo(undisturbed[index] as number, 1)
+  })
+
   test('when it loses several, one after the other', async () => {
     const prompt = await whole.tokenize(FISH)
     await open()

@@ -1,9 +1,11 @@
 /** One session at one stage: frames in, the frame rule, rows to the batcher, results to the next hop. */
+import type { DrawLogs, GroupResult } from '../engine/index.ts'
 import {
   type Accepted,
   type ControlMessage,
   type ControlStream,
   type DataReceiver,
+  type DrawLog,
   encodedLength,
   type Frame,
   type Linked,
@@ -26,6 +28,8 @@ import { TimingReports } from './timings.ts'
 const WAITING_BATCHES = 4
 /** A consumer whose connection broke has so long to come back; it notices within some seconds, and dials again. */
 const GRACE_MS = 30_000
+/** A consumer that comes back lacks what was under way when its connection broke: one message, or a draft's few. */
+const KEPT_DRAWS = 64
 const MAX_UINT32 = 2 ** 32 - 1
 
 export interface StageSessionInit {
@@ -59,7 +63,7 @@ export class StageSession implements Lane {
   #lastAsked = performance.now()
   /** While the engine cuts the sequence, frames wait here. */
   #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
-  /** What the tail drew, for a consumer that comes back. */
+  /** What the tail drew last, for a consumer that comes back. */
   #drawn: Tokens[] = []
   /** What was said last of the way to the next hop. */
   #way: Linked | Unlinked | undefined
@@ -300,9 +304,7 @@ export class StageSession implements Lane {
     const { epoch, position, tokens } = rows
     this.#computed = position + tokens.length
     const bytesOut =
-      this.#outlet === undefined
-        ? this.#sendTokens(rows, result.sampled)
-        : forward(this.#outlet, rows, result.hidden)
+      this.#outlet === undefined ? this.#sendTokens(rows, result) : forward(this.#outlet, rows, result.hidden)
     this.#timings.add({
       ...{ epoch, position, rows: tokens.length, bytesOut },
       queueMicroseconds: microseconds(queueMs),
@@ -312,7 +314,7 @@ export class StageSession implements Lane {
     this.#holdOrResume()
   }
 
-  #sendTokens({ epoch, position, sample, tokens }: Rows, sampled: Int32Array | undefined): number {
+  #sendTokens({ epoch, position, sample, tokens }: Rows, { sampled, logs }: GroupResult): number {
     if (sampled === undefined) return 0
     const first = sample === 'all' ? position : position + tokens.length - 1
     // -1: the grammar refused the rows before, and all draws after are void.
@@ -322,8 +324,15 @@ export class StageSession implements Lane {
       this.failed('input', `the grammar allows no token after position ${first}`)
       return 0
     }
-    const message: Tokens = { type: 'tokens', epoch, position: first, tokens: drawn }
+    const message: Tokens = {
+      type: 'tokens',
+      epoch,
+      position: first,
+      tokens: drawn,
+      logs: logsOf(logs, drawn)
+    }
     this.#drawn.push(message)
+    if (this.#drawn.length > KEPT_DRAWS) this.#drawn.shift()
     this.#say(message)
     return drawn.length * Int32Array.BYTES_PER_ELEMENT
   }
@@ -357,6 +366,18 @@ function forward(outlet: Outlet, rows: Rows, hidden: Float32Array | undefined): 
   const frame: Frame = { epoch, position, tokens, sample, codec: 'f32', payload }
   outlet.append(frame)
   return encodedLength(frame)
+}
+
+function logsOf(logs: DrawLogs | undefined, drawn: readonly number[]): DrawLog[] | undefined {
+  if (logs === undefined) return undefined
+  const count = logs.tokens.length / logs.drawn.length
+  return drawn.map((_, draw) => ({
+    log: logs.drawn[draw] as number,
+    alternatives: Array.from(logs.tokens.subarray(draw * count, (draw + 1) * count), (token, index) => ({
+      token,
+      log: logs.logs[draw * count + index] as number
+    }))
+  }))
 }
 
 function microseconds(ms: number): number {

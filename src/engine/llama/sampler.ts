@@ -141,6 +141,11 @@ export class SequenceSampler {
     return true
   }
 
+  /** See SamplerSettings. */
+  get alternatives(): number | undefined {
+    return this.#settings.alternatives
+  }
+
   get #generatedFrom(): number {
     return this.#settings.generatedFrom ?? 0
   }

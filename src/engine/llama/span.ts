@@ -4,6 +4,7 @@ import type { BatchResult, EngineDescription, GroupResult, RowGroup, SamplerSett
 import { EngineError } from '../errors.ts'
 import { BatchBuffers } from './batch.ts'
 import { listDevices } from './devices.ts'
+import { emptyLogs, fillLogs } from './draw-logs.ts'
 import { EmbeddingLookup } from './embedding.ts'
 import type { Llama, Pointer } from './library.ts'
 import { type LoadedInit, loadContext, loadModel, type SpanMetadata } from './load.ts'
@@ -195,14 +196,24 @@ export class LlamaSpan {
     if (!group.output.startsWith('sample-')) return {}
     const { history, sampler } = this.#sequence(group.sequence)
     const sampled = new Int32Array(rows - first)
+    const { vocabulary } = this.description
+    const alternatives = sampler?.alternatives
+    const logs =
+      alternatives === undefined ? undefined : emptyLogs(rows - first, Math.min(alternatives, vocabulary))
     for (let index = first; index < rows; index++) {
       const length = group.position + index + 1
       // A row's norm spreads whatever is wrong in it over all of its logits; samplers sort, and NaN has no order.
-      const logit = koffi.decode.float(this.#llama.llama_get_logits_ith(this.#context, row + index))
-      if (Number.isNaN(logit)) throw new EngineError('COMPUTE', 'The logits are not numbers.')
-      sampled[index - first] = sampler?.draw(this.#context, row + index, history, length) ?? -1
+      const pointer = this.#llama.llama_get_logits_ith(this.#context, row + index)
+      if (Number.isNaN(koffi.decode.float(pointer))) {
+        throw new EngineError('COMPUTE', 'The logits are not numbers.')
+      }
+      const token = sampler?.draw(this.#context, row + index, history, length) ?? -1
+      sampled[index - first] = token
+      if (logs !== undefined && token >= 0) {
+        fillLogs(logs, index - first, new Float32Array(koffi.view(pointer, vocabulary * 4)), token)
+      }
     }
-    return { sampled }
+    return { sampled, ...(logs && { logs }) }
   }
 
   /** See Engine.truncate. The window rule is llama.cpp's own for context checkpoints. */

@@ -58,7 +58,8 @@ const sampler = fc.record({
   logitBias: fc.array(fc.record({ token: position, bias: float }), { maxLength: 8 }),
   seed: uint32,
   grammar: text(200),
-  generatedFrom: fc.nat()
+  generatedFrom: fc.nat(),
+  alternatives: fc.option(fc.integer({ min: 0, max: 20 }), { nil: undefined })
 })
 
 const nextHop = fc.record({ peer: text(60, 1), addresses, ticket: bytes16 })
@@ -80,17 +81,31 @@ const open = fc
 const rows = fc.integer({ min: 1, max: 65_536 })
 const nonce = fc.nat(Number.MAX_SAFE_INTEGER)
 
+const log = float.map((value) => 0 - Math.abs(value)) // no -0
+const drawLog = fc.record({
+  log,
+  alternatives: fc.array(fc.record({ token: position, log }), { maxLength: 20 })
+})
+const drawnTokens = fc
+  .record({
+    drawn: fc.array(fc.tuple(position, drawLog), { minLength: 1, maxLength: 40 }),
+    hasLogs: fc.boolean(),
+    epoch: uint32,
+    position
+  })
+  .map(({ drawn, hasLogs, ...rest }) => ({
+    type: 'tokens' as const,
+    ...rest,
+    tokens: drawn.map(([token]) => token),
+    logs: hasLogs ? drawn.map(([, one]) => one) : undefined
+  }))
+
 export const controlMessage: fc.Arbitrary<ControlMessage> = fc.oneof(
   open,
   fc.record({ type: fc.constant('opened' as const), maxRows: rows, capacity: position }),
   fc.record({ type: fc.constant('refused' as const), code: text(20, 1), message: text(100) }),
   fc.record({ type: fc.constant('need' as const), epoch: uint32, length: position }),
-  fc.record({
-    type: fc.constant('tokens' as const),
-    epoch: uint32,
-    position,
-    tokens: fc.array(position, { minLength: 1, maxLength: 40 })
-  }),
+  drawnTokens,
   fc.record({
     type: fc.constant('timing' as const),
     frames: fc.array(

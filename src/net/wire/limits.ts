@@ -17,6 +17,8 @@ export const MAX_FRAME_BYTES = 64 * 1024 * 1024
 export const TICKET_BYTES = 16
 export const MAX_GRAMMAR_CHARACTERS = 256 * 1024
 export const MAX_LOGIT_BIASES = 4_096
+/** Of each drawn token, as OpenAI's API has at most. */
+export const MAX_ALTERNATIVES = 20
 export const MAX_ADDRESSES = 16
 export const MAX_STAGES = 256
 export const MAX_PEERS = 1_024

@@ -143,6 +143,7 @@ describe('bounds', () => {
     grammar: '',
     generatedFrom: 0
   }
+  const many = (count: number) => Array.from({ length: count }, () => ({ token: 1, log: -1 }))
   const cases: [string, ControlMessage, string][] = [
     ['a span without blocks', { ...OPEN, start: 2, end: 2 }, 'end'],
     ['a short ticket', { ...OPEN, ticketIn: new Uint8Array(15) }, 'ticketIn'],
@@ -155,6 +156,26 @@ describe('bounds', () => {
     ['a negative length', { type: 'need', epoch: 0, length: -1 }, 'length'],
     ['no tokens', { type: 'tokens', epoch: 0, position: 0, tokens: [] }, 'tokens'],
     ['a token id beyond 31 bits', { type: 'tokens', epoch: 0, position: 0, tokens: [2 ** 31] }, 'tokens.0'],
+    [
+      'more alternatives than 20',
+      { type: 'tokens', epoch: 0, position: 0, tokens: [1], logs: [{ log: 0, alternatives: many(21) }] },
+      'logs.0.alternatives'
+    ],
+    [
+      'a log that is no number',
+      { type: 'tokens', epoch: 0, position: 0, tokens: [1], logs: [{ log: -Infinity, alternatives: [] }] },
+      'logs.0.log'
+    ],
+    [
+      'fewer logs than tokens',
+      { type: 'tokens', epoch: 0, position: 0, tokens: [1, 2], logs: [{ log: 0, alternatives: [] }] },
+      'logs'
+    ],
+    [
+      'a wish for 21 alternatives',
+      { ...OPEN, sampler: { ...sampler, alternatives: 21 } },
+      'sampler.alternatives'
+    ],
     ['a nonce beyond 53 bits', { type: 'ping', nonce: 2 ** 53 }, 'nonce'],
     ['a fraction of a row', { type: 'opened', maxRows: 1.5, capacity: 1 }, 'maxRows']
   ]

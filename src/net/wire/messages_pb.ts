@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiKsAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDSI6CgdOZXh0SG9wEgwKBHBlZXIYASABKAkSEQoJYWRkcmVzc2VzGAIgAygJEg4KBnRpY2tldBgDIAEoDCLdAQoET3BlbhIPCgdzZXNzaW9uGAEgASgMEg0KBW1vZGVsGAIgASgJEg0KBXN0YXJ0GAMgASgNEgsKA2VuZBgEIAEoDRIMCgRoZWFkGAUgASgIEiIKB3Byb2ZpbGUYBiABKAsyES5zaG9hbC52MS5Qcm9maWxlEhEKCXRpY2tldF9pbhgHIAEoDBIfCgRuZXh0GAggASgLMhEuc2hvYWwudjEuTmV4dEhvcBIPCgdyZXNlcnZlGAkgASgNEiIKB3NhbXBsZXIYCiABKAsyES5zaG9hbC52MS5TYW1wbGVyIiwKBk9wZW5lZBIQCghtYXhfcm93cxgBIAEoDRIQCghjYXBhY2l0eRgCIAEoDSIoCgdSZWZ1c2VkEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIlCgROZWVkEg0KBWVwb2NoGAEgASgNEg4KBmxlbmd0aBgCIAEoDSI/CgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNSgQIBBAFIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIugCCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0SEgoFc3RhdGUYDSABKAlIAIgBARIeCgVzcGVlZBgOIAEoCzIPLnNob2FsLnYxLlNwZWVkEhUKCHNlc3Npb25zGA8gASgNSAGIAQESEwoGZGVtYW5kGBAgASgCSAKIAQFCCAoGX3N0YXRlQgsKCV9zZXNzaW9uc0IJCgdfZGVtYW5kIkIKBVNwZWVkEhsKE2RlY29kZV9taWNyb3NlY29uZHMYASABKA0SHAoUcHJlZmlsbF9taWNyb3NlY29uZHMYAiABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzIk8KCkNvb3JkaW5hdGUSDgoGdmVjdG9yGAEgAygCEg4KBmhlaWdodBgCIAEoAhISCgphZGp1c3RtZW50GAMgASgCEg0KBWVycm9yGAQgASgCIiwKBlNlYWxlZBIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLJAgoMQW5ub3VuY2VtZW50EgwKBHBlZXIYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEwoLdHRsX3NlY29uZHMYAyABKA0SDwoHdmVyc2lvbhgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSIwoGc3RhZ2VzGAYgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEg0KBXdhbnRzGAcgAygJEigKCmNvb3JkaW5hdGUYCCABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlEhMKC2NlcnRpZmljYXRlGAkgASgMEjoKCmV4dGVuc2lvbnMYCiADKAsyJi5zaG9hbC52MS5Bbm5vdW5jZW1lbnQuRXh0ZW5zaW9uc0VudHJ5GjEKD0V4dGVuc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBIkoKCldpdGhkcmF3YWwSDAoEcGVlchgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghvYnNlcnZlchgDIAEoCRIKCgJhdBgEIAEoBCKkAQoMTW9kZWxTdW1tYXJ5Eg0KBW1vZGVsGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhMKC2Jsb2NrX2NvdW50GAQgASgNEg8KB2hvbGRlcnMYBSABKAwSDQoFbm9kZXMYBiABKA0SDgoGZGVtYW5kGAcgASgCEhAKCG9ic2VydmVyGAggASgJEgoKAmF0GAkgASgEIooBCgZHb3NzaXASKAoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkSAASJgoKd2l0aGRyYXdhbBgCIAEoCzIQLnNob2FsLnYxLlNlYWxlZEgAEiMKB3N1bW1hcnkYAyABKAsyEC5zaG9hbC52MS5TZWFsZWRIAEIJCgdtZXNzYWdlIiIKEERpcmVjdG9yeVJlcXVlc3QSDgoGbW9kZWxzGAEgAygJIg4KDFByb2JlUmVxdWVzdCIcCgtMb2FkUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI6Cg1Bc3NpZ25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXN0YXJ0GAIgASgNEgsKA2VuZBgDIAEoDSIvCgxBZG1pdFJlcXVlc3QSHwoFZ3JhbnQYASABKAsyEC5zaG9hbC52MS5TZWFsZWQi7gEKDFN3YXJtUmVxdWVzdBIvCglkaXJlY3RvcnkYASABKAsyGi5zaG9hbC52MS5EaXJlY3RvcnlSZXF1ZXN0SAASJwoFcHJvYmUYAiABKAsyFi5zaG9hbC52MS5Qcm9iZVJlcXVlc3RIABIlCgRsb2FkGAMgASgLMhUuc2hvYWwudjEuTG9hZFJlcXVlc3RIABIpCgZhc3NpZ24YBCABKAsyFy5zaG9hbC52MS5Bc3NpZ25SZXF1ZXN0SAASJwoFYWRtaXQYBSABKAsyFi5zaG9hbC52MS5BZG1pdFJlcXVlc3RIAEIJCgdtZXNzYWdlIkkKEEFnZWRBbm5vdW5jZW1lbnQSIAoGc2VhbGVkGAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEhMKC2FnZV9zZWNvbmRzGAIgASgNImkKD0RpcmVjdG9yeUFuc3dlchIxCg1hbm5vdW5jZW1lbnRzGAEgAygLMhouc2hvYWwudjEuQWdlZEFubm91bmNlbWVudBIjCglzdW1tYXJpZXMYAiADKAsyEC5zaG9hbC52MS5TZWFsZWQiXwoLUHJvYmVBbnN3ZXISJgoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEigKCmNvb3JkaW5hdGUYAiABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlIpsBCglTdGFnZUxvYWQSDQoFbW9kZWwYASABKAkSDQoFc3RhcnQYAiABKA0SCwoDZW5kGAMgASgNEhUKDWZyZWVfc2Vzc2lvbnMYBCABKA0SFgoOZnJlZV9wb3NpdGlvbnMYBSABKA0SGQoRd2FpdF9taWNyb3NlY29uZHMYBiABKA0SGQoRc3RlcF9taWNyb3NlY29uZHMYByABKA0iWwoKTG9hZEFuc3dlchIjCgZzdGFnZXMYASADKAsyEy5zaG9hbC52MS5TdGFnZUxvYWQSKAoKY29vcmRpbmF0ZRgCIAEoCzIULnNob2FsLnYxLkNvb3JkaW5hdGUiMQoMQXNzaWduQW5zd2VyEhAKCGFjY2VwdGVkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkiMwoLQWRtaXRBbnN3ZXISEwoLY2VydGlmaWNhdGUYASABKAwSDwoHbWVzc2FnZRgCIAEoCSKOAgoLU3dhcm1BbnN3ZXISLgoJZGlyZWN0b3J5GAEgASgLMhkuc2hvYWwudjEuRGlyZWN0b3J5QW5zd2VySAASJgoFcHJvYmUYAiABKAsyFS5zaG9hbC52MS5Qcm9iZUFuc3dlckgAEiQKBGxvYWQYAyABKAsyFC5zaG9hbC52MS5Mb2FkQW5zd2VySAASKAoGYXNzaWduGAQgASgLMhYuc2hvYWwudjEuQXNzaWduQW5zd2VySAASJgoFYWRtaXQYBSABKAsyFS5zaG9hbC52MS5BZG1pdEFuc3dlckgAEiQKB3JlZnVzZWQYBiABKAsyES5zaG9hbC52MS5SZWZ1c2VkSABCCQoHbWVzc2FnZSIrCgpQaWVjZXNPcGVuEg0KBW1vZGVsGAEgASgJEg4KBnBpZWNlcxgCIAEoDCIeCgxQaWVjZXNPcGVuZWQSDgoGcGllY2VzGAEgASgMIjIKD0RvY3VtZW50UmVxdWVzdBINCgVtb2RlbBgBIAEoCRIQCghkb2N1bWVudBgCIAEoCSIlCg5Eb2N1bWVudEFuc3dlchITCgtieXRlX2xlbmd0aBgBIAEoDSIHCgVFbXB0eSIfCgxQaWVjZUluZGljZXMSDwoHaW5kaWNlcxgBIAMoDSKkBAoMUGllY2VNZXNzYWdlEiQKBG9wZW4YASABKAsyFC5zaG9hbC52MS5QaWVjZXNPcGVuSAASKAoGb3BlbmVkGAIgASgLMhYuc2hvYWwudjEuUGllY2VzT3BlbmVkSAASKAoDZ2V0GAMgASgLMhkuc2hvYWwudjEuRG9jdW1lbnRSZXF1ZXN0SAASLAoIZG9jdW1lbnQYBCABKAsyGC5zaG9hbC52MS5Eb2N1bWVudEFuc3dlckgAEiQKB3JlZnVzZWQYBSABKAsyES5zaG9hbC52MS5SZWZ1c2VkSAASJQoKaW50ZXJlc3RlZBgGIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJwoMdW5pbnRlcmVzdGVkGAcgASgLMg8uc2hvYWwudjEuRW1wdHlIABIgCgVjaG9rZRgIIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASIgoHdW5jaG9rZRgJIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJgoEaGF2ZRgKIAEoCzIWLnNob2FsLnYxLlBpZWNlSW5kaWNlc0gAEikKB3JlcXVlc3QYCyABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZjYW5jZWwYDCABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZyZWplY3QYDSABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIAEIJCgdtZXNzYWdlYgZwcm90bzM");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIIc2hvYWwudjEibQoHUHJvZmlsZRIRCglrdl90eXBlX2sYASABKAkSEQoJa3ZfdHlwZV92GAIgASgJEhcKD2ZsYXNoX2F0dGVudGlvbhgDIAEoCBINCgVjb2RlYxgEIAEoCRIUCgxsb25nX2NvbnRleHQYBSABKAgiaQoDRHJ5EhIKCm11bHRpcGxpZXIYASABKAISDAoEYmFzZRgCIAEoAhIWCg5hbGxvd2VkX2xlbmd0aBgDIAEoBRIWCg5wZW5hbHR5X2xhc3RfbhgEIAEoBRIQCghicmVha2VycxgFIAMoCSIoCglMb2dpdEJpYXMSDQoFdG9rZW4YASABKA0SDAoEYmlhcxgCIAEoAiLYAgoHU2FtcGxlchITCgt0ZW1wZXJhdHVyZRgBIAEoAhINCgV0b3BfaxgCIAEoBRINCgV0b3BfcBgDIAEoAhINCgVtaW5fcBgEIAEoAhIWCg5wZW5hbHR5X2xhc3RfbhgFIAEoBRIWCg5yZXBlYXRfcGVuYWx0eRgGIAEoAhIZChFmcmVxdWVuY3lfcGVuYWx0eRgHIAEoAhIYChBwcmVzZW5jZV9wZW5hbHR5GAggASgCEhoKA2RyeRgJIAEoCzINLnNob2FsLnYxLkRyeRInCgpsb2dpdF9iaWFzGAogAygLMhMuc2hvYWwudjEuTG9naXRCaWFzEgwKBHNlZWQYCyABKA0SDwoHZ3JhbW1hchgMIAEoCRIWCg5nZW5lcmF0ZWRfZnJvbRgNIAEoDRIZCgxhbHRlcm5hdGl2ZXMYDiABKA1IAIgBAUIPCg1fYWx0ZXJuYXRpdmVzIjoKB05leHRIb3ASDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkSDgoGdGlja2V0GAMgASgMIt0BCgRPcGVuEg8KB3Nlc3Npb24YASABKAwSDQoFbW9kZWwYAiABKAkSDQoFc3RhcnQYAyABKA0SCwoDZW5kGAQgASgNEgwKBGhlYWQYBSABKAgSIgoHcHJvZmlsZRgGIAEoCzIRLnNob2FsLnYxLlByb2ZpbGUSEQoJdGlja2V0X2luGAcgASgMEh8KBG5leHQYCCABKAsyES5zaG9hbC52MS5OZXh0SG9wEg8KB3Jlc2VydmUYCSABKA0SIgoHc2FtcGxlchgKIAEoCzIRLnNob2FsLnYxLlNhbXBsZXIiLAoGT3BlbmVkEhAKCG1heF9yb3dzGAEgASgNEhAKCGNhcGFjaXR5GAIgASgNIigKB1JlZnVzZWQSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIiUKBE5lZWQSDQoFZXBvY2gYASABKA0SDgoGbGVuZ3RoGAIgASgNIiYKCFRva2VuTG9nEg0KBXRva2VuGAEgASgNEgsKA2xvZxgCIAEoAiJACgdEcmF3TG9nEgsKA2xvZxgBIAEoAhIoCgxhbHRlcm5hdGl2ZXMYAiADKAsyEi5zaG9hbC52MS5Ub2tlbkxvZyJaCgZUb2tlbnMSDQoFZXBvY2gYASABKA0SEAoIcG9zaXRpb24YAiABKA0SDgoGdG9rZW5zGAMgAygNEh8KBGxvZ3MYBCADKAsyES5zaG9hbC52MS5EcmF3TG9nIpsBCgtGcmFtZVRpbWluZxINCgVlcG9jaBgBIAEoDRIQCghwb3NpdGlvbhgCIAEoDRIMCgRyb3dzGAMgASgNEhoKEnF1ZXVlX21pY3Jvc2Vjb25kcxgEIAEoDRIcChRjb21wdXRlX21pY3Jvc2Vjb25kcxgFIAEoDRIQCghieXRlc19pbhgGIAEoDRIRCglieXRlc19vdXQYByABKA0iLwoGVGltaW5nEiUKBmZyYW1lcxgBIAMoCzIVLnNob2FsLnYxLkZyYW1lVGltaW5nIgcKBUNsb3NlIhUKBFBpbmcSDQoFbm9uY2UYASABKAQieQoEUG9uZxINCgVub25jZRgBIAEoBBINCgVlcG9jaBgCIAEoDRIOCgZsZW5ndGgYAyABKA0SEAoIY29tcHV0ZWQYBCABKA0SFgoOcmVjZWl2ZWRfYnl0ZXMYBSABKAESGQoRc3RlcF9taWNyb3NlY29uZHMYBiABKA0iLAoGUmVzdW1lEg8KB3Nlc3Npb24YASABKAwSEQoJZHJhd19mcm9tGAIgASgNImIKBlJld2lyZRIWCgl0aWNrZXRfaW4YASABKAxIAIgBARIfCgRuZXh0GAIgASgLMhEuc2hvYWwudjEuTmV4dEhvcBIRCglkcmF3X2Zyb20YAyABKA1CDAoKX3RpY2tldF9pbiIYCgZMaW5rZWQSDgoGdGlja2V0GAEgASgMIisKCFVubGlua2VkEg4KBnRpY2tldBgBIAEoDBIPCgdtZXNzYWdlGAIgASgJIhkKBkV4dGVuZBIPCgdyZXNlcnZlGAEgASgNIhwKCEV4dGVuZGVkEhAKCGNhcGFjaXR5GAEgASgNIi4KCFJlc2FtcGxlEiIKB3NhbXBsZXIYASABKAsyES5zaG9hbC52MS5TYW1wbGVyIgkKB0xlYXZpbmci/QQKDkNvbnRyb2xNZXNzYWdlEh4KBG9wZW4YASABKAsyDi5zaG9hbC52MS5PcGVuSAASIgoGb3BlbmVkGAIgASgLMhAuc2hvYWwudjEuT3BlbmVkSAASJAoHcmVmdXNlZBgDIAEoCzIRLnNob2FsLnYxLlJlZnVzZWRIABIeCgRuZWVkGAQgASgLMg4uc2hvYWwudjEuTmVlZEgAEiIKBnRva2VucxgFIAEoCzIQLnNob2FsLnYxLlRva2Vuc0gAEiIKBnRpbWluZxgGIAEoCzIQLnNob2FsLnYxLlRpbWluZ0gAEiAKBWNsb3NlGAcgASgLMg8uc2hvYWwudjEuQ2xvc2VIABIeCgRwaW5nGAggASgLMg4uc2hvYWwudjEuUGluZ0gAEh4KBHBvbmcYCSABKAsyDi5zaG9hbC52MS5Qb25nSAASIgoGcmVzdW1lGAogASgLMhAuc2hvYWwudjEuUmVzdW1lSAASIgoGcmV3aXJlGAsgASgLMhAuc2hvYWwudjEuUmV3aXJlSAASIgoGbGlua2VkGAwgASgLMhAuc2hvYWwudjEuTGlua2VkSAASJgoIdW5saW5rZWQYDSABKAsyEi5zaG9hbC52MS5VbmxpbmtlZEgAEiIKBmV4dGVuZBgOIAEoCzIQLnNob2FsLnYxLkV4dGVuZEgAEiYKCGV4dGVuZGVkGA8gASgLMhIuc2hvYWwudjEuRXh0ZW5kZWRIABImCghyZXNhbXBsZRgQIAEoCzISLnNob2FsLnYxLlJlc2FtcGxlSAASJAoHbGVhdmluZxgRIAEoCzIRLnNob2FsLnYxLkxlYXZpbmdIAEIJCgdtZXNzYWdlIugCCglTdGFnZUluZm8SDQoFbW9kZWwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxhcmNoaXRlY3R1cmUYAyABKAkSDQoFc3RhcnQYBCABKA0SCwoDZW5kGAUgASgNEhMKC2Jsb2NrX2NvdW50GAYgASgNEg0KBXdpZHRoGAcgASgNEgwKBGhlYWQYCCABKAgSEQoJZW1iZWRkaW5nGAkgASgIEiIKB3Byb2ZpbGUYCiABKAsyES5zaG9hbC52MS5Qcm9maWxlEg8KB2NvbnRleHQYCyABKA0SEAoIbWF4X3Jvd3MYDCABKA0SEgoFc3RhdGUYDSABKAlIAIgBARIeCgVzcGVlZBgOIAEoCzIPLnNob2FsLnYxLlNwZWVkEhUKCHNlc3Npb25zGA8gASgNSAGIAQESEwoGZGVtYW5kGBAgASgCSAKIAQFCCAoGX3N0YXRlQgsKCV9zZXNzaW9uc0IJCgdfZGVtYW5kIkIKBVNwZWVkEhsKE2RlY29kZV9taWNyb3NlY29uZHMYASABKA0SHAoUcHJlZmlsbF9taWNyb3NlY29uZHMYAiABKA0iLgoLUGVlckFkZHJlc3MSDAoEcGVlchgBIAEoCRIRCglhZGRyZXNzZXMYAiADKAkiHgoLSW5mb1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDSJ1CgRJbmZvEg8KB3ZlcnNpb24YASABKAkSIwoGc3RhZ2VzGAIgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEhEKCWFkZHJlc3NlcxgDIAMoCRIkCgVwZWVycxgEIAMoCzIVLnNob2FsLnYxLlBlZXJBZGRyZXNzIk8KCkNvb3JkaW5hdGUSDgoGdmVjdG9yGAEgAygCEg4KBmhlaWdodBgCIAEoAhISCgphZGp1c3RtZW50GAMgASgCEg0KBWVycm9yGAQgASgCIiwKBlNlYWxlZBIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCLJAgoMQW5ub3VuY2VtZW50EgwKBHBlZXIYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSEwoLdHRsX3NlY29uZHMYAyABKA0SDwoHdmVyc2lvbhgEIAEoCRIRCglhZGRyZXNzZXMYBSADKAkSIwoGc3RhZ2VzGAYgAygLMhMuc2hvYWwudjEuU3RhZ2VJbmZvEg0KBXdhbnRzGAcgAygJEigKCmNvb3JkaW5hdGUYCCABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlEhMKC2NlcnRpZmljYXRlGAkgASgMEjoKCmV4dGVuc2lvbnMYCiADKAsyJi5zaG9hbC52MS5Bbm5vdW5jZW1lbnQuRXh0ZW5zaW9uc0VudHJ5GjEKD0V4dGVuc2lvbnNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAw6AjgBIkoKCldpdGhkcmF3YWwSDAoEcGVlchgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIQCghvYnNlcnZlchgDIAEoCRIKCgJhdBgEIAEoBCKkAQoMTW9kZWxTdW1tYXJ5Eg0KBW1vZGVsGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMYXJjaGl0ZWN0dXJlGAMgASgJEhMKC2Jsb2NrX2NvdW50GAQgASgNEg8KB2hvbGRlcnMYBSABKAwSDQoFbm9kZXMYBiABKA0SDgoGZGVtYW5kGAcgASgCEhAKCG9ic2VydmVyGAggASgJEgoKAmF0GAkgASgEIooBCgZHb3NzaXASKAoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkSAASJgoKd2l0aGRyYXdhbBgCIAEoCzIQLnNob2FsLnYxLlNlYWxlZEgAEiMKB3N1bW1hcnkYAyABKAsyEC5zaG9hbC52MS5TZWFsZWRIAEIJCgdtZXNzYWdlIiIKEERpcmVjdG9yeVJlcXVlc3QSDgoGbW9kZWxzGAEgAygJIg4KDFByb2JlUmVxdWVzdCIcCgtMb2FkUmVxdWVzdBINCgVtb2RlbBgBIAEoCSI6Cg1Bc3NpZ25SZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEg0KBXN0YXJ0GAIgASgNEgsKA2VuZBgDIAEoDSIvCgxBZG1pdFJlcXVlc3QSHwoFZ3JhbnQYASABKAsyEC5zaG9hbC52MS5TZWFsZWQi7gEKDFN3YXJtUmVxdWVzdBIvCglkaXJlY3RvcnkYASABKAsyGi5zaG9hbC52MS5EaXJlY3RvcnlSZXF1ZXN0SAASJwoFcHJvYmUYAiABKAsyFi5zaG9hbC52MS5Qcm9iZVJlcXVlc3RIABIlCgRsb2FkGAMgASgLMhUuc2hvYWwudjEuTG9hZFJlcXVlc3RIABIpCgZhc3NpZ24YBCABKAsyFy5zaG9hbC52MS5Bc3NpZ25SZXF1ZXN0SAASJwoFYWRtaXQYBSABKAsyFi5zaG9hbC52MS5BZG1pdFJlcXVlc3RIAEIJCgdtZXNzYWdlIkkKEEFnZWRBbm5vdW5jZW1lbnQSIAoGc2VhbGVkGAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEhMKC2FnZV9zZWNvbmRzGAIgASgNImkKD0RpcmVjdG9yeUFuc3dlchIxCg1hbm5vdW5jZW1lbnRzGAEgAygLMhouc2hvYWwudjEuQWdlZEFubm91bmNlbWVudBIjCglzdW1tYXJpZXMYAiADKAsyEC5zaG9hbC52MS5TZWFsZWQiXwoLUHJvYmVBbnN3ZXISJgoMYW5ub3VuY2VtZW50GAEgASgLMhAuc2hvYWwudjEuU2VhbGVkEigKCmNvb3JkaW5hdGUYAiABKAsyFC5zaG9hbC52MS5Db29yZGluYXRlIpsBCglTdGFnZUxvYWQSDQoFbW9kZWwYASABKAkSDQoFc3RhcnQYAiABKA0SCwoDZW5kGAMgASgNEhUKDWZyZWVfc2Vzc2lvbnMYBCABKA0SFgoOZnJlZV9wb3NpdGlvbnMYBSABKA0SGQoRd2FpdF9taWNyb3NlY29uZHMYBiABKA0SGQoRc3RlcF9taWNyb3NlY29uZHMYByABKA0iWwoKTG9hZEFuc3dlchIjCgZzdGFnZXMYASADKAsyEy5zaG9hbC52MS5TdGFnZUxvYWQSKAoKY29vcmRpbmF0ZRgCIAEoCzIULnNob2FsLnYxLkNvb3JkaW5hdGUiMQoMQXNzaWduQW5zd2VyEhAKCGFjY2VwdGVkGAEgASgIEg8KB21lc3NhZ2UYAiABKAkiMwoLQWRtaXRBbnN3ZXISEwoLY2VydGlmaWNhdGUYASABKAwSDwoHbWVzc2FnZRgCIAEoCSKOAgoLU3dhcm1BbnN3ZXISLgoJZGlyZWN0b3J5GAEgASgLMhkuc2hvYWwudjEuRGlyZWN0b3J5QW5zd2VySAASJgoFcHJvYmUYAiABKAsyFS5zaG9hbC52MS5Qcm9iZUFuc3dlckgAEiQKBGxvYWQYAyABKAsyFC5zaG9hbC52MS5Mb2FkQW5zd2VySAASKAoGYXNzaWduGAQgASgLMhYuc2hvYWwudjEuQXNzaWduQW5zd2VySAASJgoFYWRtaXQYBSABKAsyFS5zaG9hbC52MS5BZG1pdEFuc3dlckgAEiQKB3JlZnVzZWQYBiABKAsyES5zaG9hbC52MS5SZWZ1c2VkSABCCQoHbWVzc2FnZSIrCgpQaWVjZXNPcGVuEg0KBW1vZGVsGAEgASgJEg4KBnBpZWNlcxgCIAEoDCIeCgxQaWVjZXNPcGVuZWQSDgoGcGllY2VzGAEgASgMIjIKD0RvY3VtZW50UmVxdWVzdBINCgVtb2RlbBgBIAEoCRIQCghkb2N1bWVudBgCIAEoCSIlCg5Eb2N1bWVudEFuc3dlchITCgtieXRlX2xlbmd0aBgBIAEoDSIHCgVFbXB0eSIfCgxQaWVjZUluZGljZXMSDwoHaW5kaWNlcxgBIAMoDSKkBAoMUGllY2VNZXNzYWdlEiQKBG9wZW4YASABKAsyFC5zaG9hbC52MS5QaWVjZXNPcGVuSAASKAoGb3BlbmVkGAIgASgLMhYuc2hvYWwudjEuUGllY2VzT3BlbmVkSAASKAoDZ2V0GAMgASgLMhkuc2hvYWwudjEuRG9jdW1lbnRSZXF1ZXN0SAASLAoIZG9jdW1lbnQYBCABKAsyGC5zaG9hbC52MS5Eb2N1bWVudEFuc3dlckgAEiQKB3JlZnVzZWQYBSABKAsyES5zaG9hbC52MS5SZWZ1c2VkSAASJQoKaW50ZXJlc3RlZBgGIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJwoMdW5pbnRlcmVzdGVkGAcgASgLMg8uc2hvYWwudjEuRW1wdHlIABIgCgVjaG9rZRgIIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASIgoHdW5jaG9rZRgJIAEoCzIPLnNob2FsLnYxLkVtcHR5SAASJgoEaGF2ZRgKIAEoCzIWLnNob2FsLnYxLlBpZWNlSW5kaWNlc0gAEikKB3JlcXVlc3QYCyABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZjYW5jZWwYDCABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIABIoCgZyZWplY3QYDSABKAsyFi5zaG9hbC52MS5QaWVjZUluZGljZXNIAEIJCgdtZXNzYWdlYgZwcm90bzM");
 
 /**
  * @generated from message shoal.v1.Profile
@@ -176,6 +176,11 @@ export type Sampler = Message<"shoal.v1.Sampler"> & {
    * @generated from field: uint32 generated_from = 13;
    */
   generatedFrom: number;
+
+  /**
+   * @generated from field: optional uint32 alternatives = 14;
+   */
+  alternatives?: number | undefined;
 };
 
 /**
@@ -341,6 +346,50 @@ export const NeedSchema: GenMessage<Need> = /*@__PURE__*/
   messageDesc(file_messages, 8);
 
 /**
+ * @generated from message shoal.v1.TokenLog
+ */
+export type TokenLog = Message<"shoal.v1.TokenLog"> & {
+  /**
+   * @generated from field: uint32 token = 1;
+   */
+  token: number;
+
+  /**
+   * @generated from field: float log = 2;
+   */
+  log: number;
+};
+
+/**
+ * Describes the message shoal.v1.TokenLog.
+ * Use `create(TokenLogSchema)` to create a new message.
+ */
+export const TokenLogSchema: GenMessage<TokenLog> = /*@__PURE__*/
+  messageDesc(file_messages, 9);
+
+/**
+ * @generated from message shoal.v1.DrawLog
+ */
+export type DrawLog = Message<"shoal.v1.DrawLog"> & {
+  /**
+   * @generated from field: float log = 1;
+   */
+  log: number;
+
+  /**
+   * @generated from field: repeated shoal.v1.TokenLog alternatives = 2;
+   */
+  alternatives: TokenLog[];
+};
+
+/**
+ * Describes the message shoal.v1.DrawLog.
+ * Use `create(DrawLogSchema)` to create a new message.
+ */
+export const DrawLogSchema: GenMessage<DrawLog> = /*@__PURE__*/
+  messageDesc(file_messages, 10);
+
+/**
  * @generated from message shoal.v1.Tokens
  */
 export type Tokens = Message<"shoal.v1.Tokens"> & {
@@ -358,6 +407,11 @@ export type Tokens = Message<"shoal.v1.Tokens"> & {
    * @generated from field: repeated uint32 tokens = 3;
    */
   tokens: number[];
+
+  /**
+   * @generated from field: repeated shoal.v1.DrawLog logs = 4;
+   */
+  logs: DrawLog[];
 };
 
 /**
@@ -365,7 +419,7 @@ export type Tokens = Message<"shoal.v1.Tokens"> & {
  * Use `create(TokensSchema)` to create a new message.
  */
 export const TokensSchema: GenMessage<Tokens> = /*@__PURE__*/
-  messageDesc(file_messages, 9);
+  messageDesc(file_messages, 11);
 
 /**
  * @generated from message shoal.v1.FrameTiming
@@ -412,7 +466,7 @@ export type FrameTiming = Message<"shoal.v1.FrameTiming"> & {
  * Use `create(FrameTimingSchema)` to create a new message.
  */
 export const FrameTimingSchema: GenMessage<FrameTiming> = /*@__PURE__*/
-  messageDesc(file_messages, 10);
+  messageDesc(file_messages, 12);
 
 /**
  * @generated from message shoal.v1.Timing
@@ -429,7 +483,7 @@ export type Timing = Message<"shoal.v1.Timing"> & {
  * Use `create(TimingSchema)` to create a new message.
  */
 export const TimingSchema: GenMessage<Timing> = /*@__PURE__*/
-  messageDesc(file_messages, 11);
+  messageDesc(file_messages, 13);
 
 /**
  * @generated from message shoal.v1.Close
@@ -442,7 +496,7 @@ export type Close = Message<"shoal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_messages, 12);
+  messageDesc(file_messages, 14);
 
 /**
  * @generated from message shoal.v1.Ping
@@ -459,7 +513,7 @@ export type Ping = Message<"shoal.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_messages, 13);
+  messageDesc(file_messages, 15);
 
 /**
  * @generated from message shoal.v1.Pong
@@ -501,7 +555,7 @@ export type Pong = Message<"shoal.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_messages, 14);
+  messageDesc(file_messages, 16);
 
 /**
  * @generated from message shoal.v1.Resume
@@ -523,7 +577,7 @@ export type Resume = Message<"shoal.v1.Resume"> & {
  * Use `create(ResumeSchema)` to create a new message.
  */
 export const ResumeSchema: GenMessage<Resume> = /*@__PURE__*/
-  messageDesc(file_messages, 15);
+  messageDesc(file_messages, 17);
 
 /**
  * @generated from message shoal.v1.Rewire
@@ -550,7 +604,7 @@ export type Rewire = Message<"shoal.v1.Rewire"> & {
  * Use `create(RewireSchema)` to create a new message.
  */
 export const RewireSchema: GenMessage<Rewire> = /*@__PURE__*/
-  messageDesc(file_messages, 16);
+  messageDesc(file_messages, 18);
 
 /**
  * @generated from message shoal.v1.Linked
@@ -567,7 +621,7 @@ export type Linked = Message<"shoal.v1.Linked"> & {
  * Use `create(LinkedSchema)` to create a new message.
  */
 export const LinkedSchema: GenMessage<Linked> = /*@__PURE__*/
-  messageDesc(file_messages, 17);
+  messageDesc(file_messages, 19);
 
 /**
  * @generated from message shoal.v1.Unlinked
@@ -589,7 +643,7 @@ export type Unlinked = Message<"shoal.v1.Unlinked"> & {
  * Use `create(UnlinkedSchema)` to create a new message.
  */
 export const UnlinkedSchema: GenMessage<Unlinked> = /*@__PURE__*/
-  messageDesc(file_messages, 18);
+  messageDesc(file_messages, 20);
 
 /**
  * @generated from message shoal.v1.Extend
@@ -606,7 +660,7 @@ export type Extend = Message<"shoal.v1.Extend"> & {
  * Use `create(ExtendSchema)` to create a new message.
  */
 export const ExtendSchema: GenMessage<Extend> = /*@__PURE__*/
-  messageDesc(file_messages, 19);
+  messageDesc(file_messages, 21);
 
 /**
  * @generated from message shoal.v1.Extended
@@ -623,7 +677,7 @@ export type Extended = Message<"shoal.v1.Extended"> & {
  * Use `create(ExtendedSchema)` to create a new message.
  */
 export const ExtendedSchema: GenMessage<Extended> = /*@__PURE__*/
-  messageDesc(file_messages, 20);
+  messageDesc(file_messages, 22);
 
 /**
  * @generated from message shoal.v1.Resample
@@ -640,7 +694,7 @@ export type Resample = Message<"shoal.v1.Resample"> & {
  * Use `create(ResampleSchema)` to create a new message.
  */
 export const ResampleSchema: GenMessage<Resample> = /*@__PURE__*/
-  messageDesc(file_messages, 21);
+  messageDesc(file_messages, 23);
 
 /**
  * @generated from message shoal.v1.Leaving
@@ -653,7 +707,7 @@ export type Leaving = Message<"shoal.v1.Leaving"> & {
  * Use `create(LeavingSchema)` to create a new message.
  */
 export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
-  messageDesc(file_messages, 22);
+  messageDesc(file_messages, 24);
 
 /**
  * @generated from message shoal.v1.ControlMessage
@@ -772,7 +826,7 @@ export type ControlMessage = Message<"shoal.v1.ControlMessage"> & {
  * Use `create(ControlMessageSchema)` to create a new message.
  */
 export const ControlMessageSchema: GenMessage<ControlMessage> = /*@__PURE__*/
-  messageDesc(file_messages, 23);
+  messageDesc(file_messages, 25);
 
 /**
  * @generated from message shoal.v1.StageInfo
@@ -864,7 +918,7 @@ export type StageInfo = Message<"shoal.v1.StageInfo"> & {
  * Use `create(StageInfoSchema)` to create a new message.
  */
 export const StageInfoSchema: GenMessage<StageInfo> = /*@__PURE__*/
-  messageDesc(file_messages, 24);
+  messageDesc(file_messages, 26);
 
 /**
  * @generated from message shoal.v1.Speed
@@ -886,7 +940,7 @@ export type Speed = Message<"shoal.v1.Speed"> & {
  * Use `create(SpeedSchema)` to create a new message.
  */
 export const SpeedSchema: GenMessage<Speed> = /*@__PURE__*/
-  messageDesc(file_messages, 25);
+  messageDesc(file_messages, 27);
 
 /**
  * @generated from message shoal.v1.PeerAddress
@@ -908,7 +962,7 @@ export type PeerAddress = Message<"shoal.v1.PeerAddress"> & {
  * Use `create(PeerAddressSchema)` to create a new message.
  */
 export const PeerAddressSchema: GenMessage<PeerAddress> = /*@__PURE__*/
-  messageDesc(file_messages, 26);
+  messageDesc(file_messages, 28);
 
 /**
  * @generated from message shoal.v1.InfoRequest
@@ -927,7 +981,7 @@ export type InfoRequest = Message<"shoal.v1.InfoRequest"> & {
  * Use `create(InfoRequestSchema)` to create a new message.
  */
 export const InfoRequestSchema: GenMessage<InfoRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 27);
+  messageDesc(file_messages, 29);
 
 /**
  * @generated from message shoal.v1.Info
@@ -959,7 +1013,7 @@ export type Info = Message<"shoal.v1.Info"> & {
  * Use `create(InfoSchema)` to create a new message.
  */
 export const InfoSchema: GenMessage<Info> = /*@__PURE__*/
-  messageDesc(file_messages, 28);
+  messageDesc(file_messages, 30);
 
 /**
  * @generated from message shoal.v1.Coordinate
@@ -991,7 +1045,7 @@ export type Coordinate = Message<"shoal.v1.Coordinate"> & {
  * Use `create(CoordinateSchema)` to create a new message.
  */
 export const CoordinateSchema: GenMessage<Coordinate> = /*@__PURE__*/
-  messageDesc(file_messages, 29);
+  messageDesc(file_messages, 31);
 
 /**
  * Signed: the signature is over a word for its kind, then the payload.
@@ -1015,7 +1069,7 @@ export type Sealed = Message<"shoal.v1.Sealed"> & {
  * Use `create(SealedSchema)` to create a new message.
  */
 export const SealedSchema: GenMessage<Sealed> = /*@__PURE__*/
-  messageDesc(file_messages, 30);
+  messageDesc(file_messages, 32);
 
 /**
  * @generated from message shoal.v1.Announcement
@@ -1077,7 +1131,7 @@ export type Announcement = Message<"shoal.v1.Announcement"> & {
  * Use `create(AnnouncementSchema)` to create a new message.
  */
 export const AnnouncementSchema: GenMessage<Announcement> = /*@__PURE__*/
-  messageDesc(file_messages, 31);
+  messageDesc(file_messages, 33);
 
 /**
  * @generated from message shoal.v1.Withdrawal
@@ -1109,7 +1163,7 @@ export type Withdrawal = Message<"shoal.v1.Withdrawal"> & {
  * Use `create(WithdrawalSchema)` to create a new message.
  */
 export const WithdrawalSchema: GenMessage<Withdrawal> = /*@__PURE__*/
-  messageDesc(file_messages, 32);
+  messageDesc(file_messages, 34);
 
 /**
  * @generated from message shoal.v1.ModelSummary
@@ -1166,7 +1220,7 @@ export type ModelSummary = Message<"shoal.v1.ModelSummary"> & {
  * Use `create(ModelSummarySchema)` to create a new message.
  */
 export const ModelSummarySchema: GenMessage<ModelSummary> = /*@__PURE__*/
-  messageDesc(file_messages, 33);
+  messageDesc(file_messages, 35);
 
 /**
  * @generated from message shoal.v1.Gossip
@@ -1201,7 +1255,7 @@ export type Gossip = Message<"shoal.v1.Gossip"> & {
  * Use `create(GossipSchema)` to create a new message.
  */
 export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/
-  messageDesc(file_messages, 34);
+  messageDesc(file_messages, 36);
 
 /**
  * @generated from message shoal.v1.DirectoryRequest
@@ -1218,7 +1272,7 @@ export type DirectoryRequest = Message<"shoal.v1.DirectoryRequest"> & {
  * Use `create(DirectoryRequestSchema)` to create a new message.
  */
 export const DirectoryRequestSchema: GenMessage<DirectoryRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 35);
+  messageDesc(file_messages, 37);
 
 /**
  * @generated from message shoal.v1.ProbeRequest
@@ -1231,7 +1285,7 @@ export type ProbeRequest = Message<"shoal.v1.ProbeRequest"> & {
  * Use `create(ProbeRequestSchema)` to create a new message.
  */
 export const ProbeRequestSchema: GenMessage<ProbeRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 36);
+  messageDesc(file_messages, 38);
 
 /**
  * @generated from message shoal.v1.LoadRequest
@@ -1248,7 +1302,7 @@ export type LoadRequest = Message<"shoal.v1.LoadRequest"> & {
  * Use `create(LoadRequestSchema)` to create a new message.
  */
 export const LoadRequestSchema: GenMessage<LoadRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 37);
+  messageDesc(file_messages, 39);
 
 /**
  * @generated from message shoal.v1.AssignRequest
@@ -1275,7 +1329,7 @@ export type AssignRequest = Message<"shoal.v1.AssignRequest"> & {
  * Use `create(AssignRequestSchema)` to create a new message.
  */
 export const AssignRequestSchema: GenMessage<AssignRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 38);
+  messageDesc(file_messages, 40);
 
 /**
  * @generated from message shoal.v1.AdmitRequest
@@ -1292,7 +1346,7 @@ export type AdmitRequest = Message<"shoal.v1.AdmitRequest"> & {
  * Use `create(AdmitRequestSchema)` to create a new message.
  */
 export const AdmitRequestSchema: GenMessage<AdmitRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 39);
+  messageDesc(file_messages, 41);
 
 /**
  * @generated from message shoal.v1.SwarmRequest
@@ -1339,7 +1393,7 @@ export type SwarmRequest = Message<"shoal.v1.SwarmRequest"> & {
  * Use `create(SwarmRequestSchema)` to create a new message.
  */
 export const SwarmRequestSchema: GenMessage<SwarmRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 40);
+  messageDesc(file_messages, 42);
 
 /**
  * @generated from message shoal.v1.AgedAnnouncement
@@ -1361,7 +1415,7 @@ export type AgedAnnouncement = Message<"shoal.v1.AgedAnnouncement"> & {
  * Use `create(AgedAnnouncementSchema)` to create a new message.
  */
 export const AgedAnnouncementSchema: GenMessage<AgedAnnouncement> = /*@__PURE__*/
-  messageDesc(file_messages, 41);
+  messageDesc(file_messages, 43);
 
 /**
  * @generated from message shoal.v1.DirectoryAnswer
@@ -1383,7 +1437,7 @@ export type DirectoryAnswer = Message<"shoal.v1.DirectoryAnswer"> & {
  * Use `create(DirectoryAnswerSchema)` to create a new message.
  */
 export const DirectoryAnswerSchema: GenMessage<DirectoryAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 42);
+  messageDesc(file_messages, 44);
 
 /**
  * @generated from message shoal.v1.ProbeAnswer
@@ -1405,7 +1459,7 @@ export type ProbeAnswer = Message<"shoal.v1.ProbeAnswer"> & {
  * Use `create(ProbeAnswerSchema)` to create a new message.
  */
 export const ProbeAnswerSchema: GenMessage<ProbeAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 43);
+  messageDesc(file_messages, 45);
 
 /**
  * @generated from message shoal.v1.StageLoad
@@ -1452,7 +1506,7 @@ export type StageLoad = Message<"shoal.v1.StageLoad"> & {
  * Use `create(StageLoadSchema)` to create a new message.
  */
 export const StageLoadSchema: GenMessage<StageLoad> = /*@__PURE__*/
-  messageDesc(file_messages, 44);
+  messageDesc(file_messages, 46);
 
 /**
  * @generated from message shoal.v1.LoadAnswer
@@ -1474,7 +1528,7 @@ export type LoadAnswer = Message<"shoal.v1.LoadAnswer"> & {
  * Use `create(LoadAnswerSchema)` to create a new message.
  */
 export const LoadAnswerSchema: GenMessage<LoadAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 45);
+  messageDesc(file_messages, 47);
 
 /**
  * @generated from message shoal.v1.AssignAnswer
@@ -1496,7 +1550,7 @@ export type AssignAnswer = Message<"shoal.v1.AssignAnswer"> & {
  * Use `create(AssignAnswerSchema)` to create a new message.
  */
 export const AssignAnswerSchema: GenMessage<AssignAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 46);
+  messageDesc(file_messages, 48);
 
 /**
  * @generated from message shoal.v1.AdmitAnswer
@@ -1518,7 +1572,7 @@ export type AdmitAnswer = Message<"shoal.v1.AdmitAnswer"> & {
  * Use `create(AdmitAnswerSchema)` to create a new message.
  */
 export const AdmitAnswerSchema: GenMessage<AdmitAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 47);
+  messageDesc(file_messages, 49);
 
 /**
  * @generated from message shoal.v1.SwarmAnswer
@@ -1571,7 +1625,7 @@ export type SwarmAnswer = Message<"shoal.v1.SwarmAnswer"> & {
  * Use `create(SwarmAnswerSchema)` to create a new message.
  */
 export const SwarmAnswerSchema: GenMessage<SwarmAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 48);
+  messageDesc(file_messages, 50);
 
 /**
  * @generated from message shoal.v1.PiecesOpen
@@ -1593,7 +1647,7 @@ export type PiecesOpen = Message<"shoal.v1.PiecesOpen"> & {
  * Use `create(PiecesOpenSchema)` to create a new message.
  */
 export const PiecesOpenSchema: GenMessage<PiecesOpen> = /*@__PURE__*/
-  messageDesc(file_messages, 49);
+  messageDesc(file_messages, 51);
 
 /**
  * @generated from message shoal.v1.PiecesOpened
@@ -1610,7 +1664,7 @@ export type PiecesOpened = Message<"shoal.v1.PiecesOpened"> & {
  * Use `create(PiecesOpenedSchema)` to create a new message.
  */
 export const PiecesOpenedSchema: GenMessage<PiecesOpened> = /*@__PURE__*/
-  messageDesc(file_messages, 50);
+  messageDesc(file_messages, 52);
 
 /**
  * @generated from message shoal.v1.DocumentRequest
@@ -1632,7 +1686,7 @@ export type DocumentRequest = Message<"shoal.v1.DocumentRequest"> & {
  * Use `create(DocumentRequestSchema)` to create a new message.
  */
 export const DocumentRequestSchema: GenMessage<DocumentRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 51);
+  messageDesc(file_messages, 53);
 
 /**
  * @generated from message shoal.v1.DocumentAnswer
@@ -1649,7 +1703,7 @@ export type DocumentAnswer = Message<"shoal.v1.DocumentAnswer"> & {
  * Use `create(DocumentAnswerSchema)` to create a new message.
  */
 export const DocumentAnswerSchema: GenMessage<DocumentAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 52);
+  messageDesc(file_messages, 54);
 
 /**
  * @generated from message shoal.v1.Empty
@@ -1662,7 +1716,7 @@ export type Empty = Message<"shoal.v1.Empty"> & {
  * Use `create(EmptySchema)` to create a new message.
  */
 export const EmptySchema: GenMessage<Empty> = /*@__PURE__*/
-  messageDesc(file_messages, 53);
+  messageDesc(file_messages, 55);
 
 /**
  * @generated from message shoal.v1.PieceIndices
@@ -1679,7 +1733,7 @@ export type PieceIndices = Message<"shoal.v1.PieceIndices"> & {
  * Use `create(PieceIndicesSchema)` to create a new message.
  */
 export const PieceIndicesSchema: GenMessage<PieceIndices> = /*@__PURE__*/
-  messageDesc(file_messages, 54);
+  messageDesc(file_messages, 56);
 
 /**
  * @generated from message shoal.v1.PieceMessage
@@ -1774,5 +1828,5 @@ export type PieceMessage = Message<"shoal.v1.PieceMessage"> & {
  * Use `create(PieceMessageSchema)` to create a new message.
  */
 export const PieceMessageSchema: GenMessage<PieceMessage> = /*@__PURE__*/
-  messageDesc(file_messages, 55);
+  messageDesc(file_messages, 57);
 

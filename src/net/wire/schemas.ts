@@ -3,6 +3,7 @@ import { z } from 'zod'
 import {
   COORDINATE_DIMENSIONS,
   MAX_ADDRESSES,
+  MAX_ALTERNATIVES,
   MAX_ANNOUNCED_STAGES,
   MAX_ANNOUNCEMENTS,
   MAX_BLOCKS,
@@ -92,7 +93,8 @@ const sampler = z.object({
   logitBias: z.array(z.object({ token, bias: float })).max(MAX_LOGIT_BIASES),
   seed: uint32,
   grammar: z.string().max(MAX_GRAMMAR_CHARACTERS),
-  generatedFrom: position
+  generatedFrom: position,
+  alternatives: z.int().min(0).max(MAX_ALTERNATIVES).optional()
 })
 
 const nonEmptySpan = (value: { start: number; end: number }) => value.start < value.end
@@ -128,17 +130,34 @@ const frameTiming = z.object({
   bytesOut: uint32
 })
 
+const drawLog = z.object({
+  log: float.max(0),
+  alternatives: z.array(z.object({ token, log: float.max(0) })).max(MAX_ALTERNATIVES)
+})
+
+const drawnTokens = z
+  .object({
+    type: z.literal('tokens'),
+    epoch: uint32,
+    position,
+    tokens: z.array(token).min(1).max(MAX_ROWS),
+    logs: z
+      .array(drawLog)
+      .max(MAX_ROWS)
+      .transform((logs) => (logs.length === 0 ? undefined : logs)) // absent, on the wire
+      .optional()
+  })
+  .refine(({ tokens, logs }) => logs === undefined || logs.length === tokens.length, {
+    message: 'must have one for each token',
+    path: ['logs']
+  })
+
 export const controlMessage = z.discriminatedUnion('type', [
   open,
   z.object({ type: z.literal('opened'), maxRows: rows, capacity: position }),
   z.object({ type: z.literal('refused'), code: word.min(1), message: z.string().max(1_024) }),
   z.object({ type: z.literal('need'), epoch: uint32, length: position }),
-  z.object({
-    type: z.literal('tokens'),
-    epoch: uint32,
-    position,
-    tokens: z.array(token).min(1).max(MAX_ROWS)
-  }),
+  drawnTokens,
   z.object({ type: z.literal('timing'), frames: z.array(frameTiming).min(1).max(MAX_TIMINGS) }),
   z.object({ type: z.literal('close') }),
   z.object({ type: z.literal('ping'), nonce }),

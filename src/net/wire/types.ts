@@ -39,6 +39,8 @@ export interface SamplerOptions {
   grammar: string
   /** Position of the first generated token, where the grammar begins. */
   generatedFrom: number
+  /** Tell how likely each drawn token was, and so many of the most likely ones: 0 to 20. Absent: nothing. */
+  alternatives?: number | undefined
 }
 
 /** The hop that a stage sends its hidden states to. */
@@ -110,6 +112,22 @@ export interface Need {
   length: number
 }
 
+/**
+ * How likely a token was: the natural logarithm of the softmax of the model's logits, before temperature, penalties, bias
+ * and grammar.
+ */
+export interface TokenLog {
+  token: number
+  log: number
+}
+
+/** Of a drawn token. */
+export interface DrawLog {
+  log: number
+  /** The most likely tokens, most likely first. */
+  alternatives: TokenLog[]
+}
+
 /** Tail to consumer: what it drew. */
 export interface Tokens {
   type: 'tokens'
@@ -117,6 +135,8 @@ export interface Tokens {
   /** Position of the row whose logits gave the first token; each next token belongs to the next row. */
   position: number
   tokens: number[]
+  /** One for each token, where the sampler has `alternatives`. */
+  logs?: DrawLog[] | undefined
 }
 
 /** What one frame took at one stage. */
