@@ -1,0 +1,32 @@
+/**
+ * The languages that programs speak, each a few routes over one internal request.
+ *
+ * @example
+ * ```ts
+ * app.route('/', dialects({ answers, clock }, {}))
+ * ```
+ */
+import { Hono } from 'hono'
+import type { GatewayEnv } from '../env.ts'
+import { GatewayError } from '../errors.ts'
+import { chatCompletions } from './chat-completions.ts'
+import { completions } from './completions.ts'
+import { errorResponse } from './failures.ts'
+import { addModels } from './models.ts'
+import { addDialect, type DialectComponents, type DialectInit } from './route.ts'
+
+export { errorResponse } from './failures.ts'
+export type { DialectComponents, DialectInit } from './route.ts'
+
+/** All routes below `/v1`, to be mounted behind whatever sets GatewayEnv's variables. */
+export function dialects(components: DialectComponents, init: DialectInit): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>()
+  addDialect(app, components, init, chatCompletions)
+  addDialect(app, components, init, completions)
+  addModels(app, components)
+  app.post('/v1/embeddings', (c) => {
+    const message = 'embeddings are not computed here: Shoal runs models that write'
+    return errorResponse(c, new GatewayError('NOT_SUPPORTED', message))
+  })
+  return app
+}
