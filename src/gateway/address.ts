@@ -28,7 +28,10 @@ export class TrustedProxies {
     const prefix = Number(bits ?? (family === 6 ? 128 : 32))
     if (family === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > (family === 6 ? 128 : 32)) {
       const example = 'such as 10.0.0.1 or 10.0.0.0/8'
-      throw new ShoalError('ADDRESS', `${network} is no address of a proxy, and no network: name one ${example}.`)
+      throw new ShoalError(
+        'ADDRESS',
+        `${network} is no address of a proxy, and no network: name one ${example}.`
+      )
     }
     this.#list.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4')
   }
@@ -43,7 +46,11 @@ export class TrustedProxies {
  * `X-Forwarded-For`, else `Forwarded`, else `X-Real-IP` that is no trusted proxy: what stands left of it was written by
  * strangers.
  */
-export function clientAddress(peer: string | undefined, headers: Forwarding, proxies: TrustedProxies): string {
+export function clientAddress(
+  peer: string | undefined,
+  headers: Forwarding,
+  proxies: TrustedProxies
+): string {
   let client = plainAddress(peer ?? '') ?? 'unknown'
   if (client === 'unknown' || !proxies.has(client)) return client
   for (const hop of hopsOf(headers).slice(-MAX_PROXIES).reverse()) {
@@ -59,7 +66,9 @@ function hopsOf(headers: Forwarding): string[] {
   const listed = [headers['x-forwarded-for'] ?? []].flat().join(',')
   if (listed !== '') return listed.split(',')
   if (headers.forwarded !== undefined) {
-    return headers.forwarded.split(',').map((hop) => /(?:^|;)\s*for="?([^";]*)"?/i.exec(hop.trim())?.[1] ?? '')
+    return headers.forwarded
+      .split(',')
+      .map((hop) => /(?:^|;)\s*for="?([^";]*)"?/i.exec(hop.trim())?.[1] ?? '')
   }
   return [headers['x-real-ip'] ?? []].flat()
 }

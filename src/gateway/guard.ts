@@ -33,7 +33,10 @@ export function guard(init: GuardInit): MiddlewareHandler<GatewayEnv>[] {
     }
     const origin = c.req.header('origin')
     if (origin !== undefined && !mayAsk(origin, host)) {
-      throw new GatewayError('FORBIDDEN', 'pages of that origin may not ask here: allow it with --cors ORIGIN')
+      throw new GatewayError(
+        'FORBIDDEN',
+        'pages of that origin may not ask here: allow it with --cors ORIGIN'
+      )
     }
     await next()
   }

@@ -1,0 +1,55 @@
+/** What is known of a request by its end: one line in the log. Neither texts nor keys are in it. */
+import type { HopReport, Timings, Usage } from '../chat/index.ts'
+
+/** One of a request's answers. */
+export interface AnswerRecord {
+  readonly model: string
+  /** Why it ended: as events say it, an error's code, or `gone`. */
+  readonly outcome: string
+  readonly usage?: Usage | undefined
+  readonly timings?: Timings | undefined
+  readonly hops: readonly HopReport[]
+  /** What happened to its chain, in order. */
+  readonly chain: readonly string[]
+  /** From the request to the first token. */
+  readonly firstTokenMs?: number | undefined
+}
+
+export interface RequestRecord {
+  readonly id: string
+  readonly owner: string
+  readonly method: string
+  readonly route: string
+  /** 499: the client was gone before it. */
+  readonly status: number
+  readonly ms: number
+  readonly bytes: number
+  readonly queueMs?: number | undefined
+  readonly position?: number | undefined
+  readonly answers: readonly AnswerRecord[]
+}
+
+export type LogEntry =
+  | ({ readonly level: 'info'; readonly event: 'request'; readonly time: string } & RequestRecord)
+  | {
+      readonly level: 'error'
+      readonly event: 'failure'
+      readonly time: string
+      readonly message: string
+      /** For who runs the gateway, never for its clients. */
+      readonly stack?: string | undefined
+    }
+
+export type GatewayLog = (entry: LogEntry) => void
+
+/** A request on its way. */
+export interface Pending {
+  readonly id: string
+  readonly since: number
+  owner: string
+  bytes: number
+  queueMs: number | undefined
+  position: number | undefined
+  firstTokenAt: number | undefined
+  readonly answers: AnswerRecord[]
+}
