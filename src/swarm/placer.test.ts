@@ -233,15 +233,15 @@ describe('a placer', () => {
     expect(log[0]).toBe('announced 8-16')
   })
 
-  test('moves for less than a chain after five minutes at the earliest', async () => {
+  test('moves for less than a chain after ten minutes at the earliest', async () => {
     stages = others([0, 16], [0, 8], [0, 8])
     await settle()
     expect(placer.current).toMatchObject({ start: 8, end: 16 })
     stages = others([0, 16], [8, 16], [8, 16], [8, 16])
     placer.changed()
     await clock.advance(SECOND)
-    expect(placer.status).toContain('in 5 min at the earliest')
-    await clock.advance(4 * MINUTE)
+    expect(placer.status).toContain('in 10 min at the earliest')
+    await clock.advance(9 * MINUTE)
     expect(log).toEqual([])
     await clock.advance(2 * MINUTE)
     expect(log).toEqual(['announced 0-8', 'hosts 0-8', 'ready'])
@@ -250,7 +250,7 @@ describe('a placer', () => {
   test('stays when the reason is gone before the delay is over', async () => {
     stages = others([0, 16], [0, 8], [0, 8])
     await settle()
-    await clock.advance(5 * MINUTE)
+    await clock.advance(10 * MINUTE)
     stages = others([0, 16], [8, 16], [8, 16], [8, 16])
     placer.changed()
     await clock.advance(SECOND)

@@ -51,7 +51,7 @@ const COPY_MS = 10_000
 /** Thousands may find out in the same moment that something else is wanted more. */
 const MOVE_MS = 60_000
 /** Between moves that only make things better: sessions have to be able to rely on a node. */
-const SETTLED_MS = 5 * 60_000
+const SETTLED_MS = 10 * 60_000
 /** Time that others have for their part of a chain, beside what they take to look: to hear of it, and the delays above. */
 const TURN_MS = 6_000
 /** Whoever let it pass is not counted on for so long. */
