@@ -14,7 +14,7 @@ export function anthropicError({ message, kind }: GatewayError, requestId: strin
 
 /** In the form of the dialect that the path belongs to, OpenAI's where it belongs to none. */
 export function errorResponse(c: Context<GatewayEnv>, error: GatewayError): Response {
-  const isAnthropic = /^\/v1\/messages(\/|$)/.test(c.req.path)
+  const isAnthropic = speaksAnthropic(c) || /^\/v1\/messages(\/|$)/.test(c.req.path)
   const { kind, data } = error
   const requestId = c.get('requestId')
   const status = (isAnthropic && kind.anthropicStatus) || kind.status
@@ -25,4 +25,9 @@ export function errorResponse(c: Context<GatewayEnv>, error: GatewayError): Resp
   if (error.code === 'NOT_SUPPORTED') headers['x-should-retry'] = 'false'
   const body = isAnthropic ? anthropicError(error, requestId) : openaiError(error)
   return c.json(body, status as ContentfulStatusCode, headers)
+}
+
+/** On paths that both have, such as `/v1/models`, this header tells. */
+export function speaksAnthropic(c: Context<GatewayEnv>): boolean {
+  return c.req.header('anthropic-version') !== undefined
 }

@@ -12,7 +12,9 @@ import { GatewayError } from '../errors.ts'
 import { chatCompletions } from './chat-completions.ts'
 import { completions } from './completions.ts'
 import { errorResponse } from './failures.ts'
+import { addCountTokens, messages } from './messages.ts'
 import { addModels } from './models.ts'
+import { responses } from './responses.ts'
 import { addDialect, type DialectComponents, type DialectInit } from './route.ts'
 
 export { errorResponse } from './failures.ts'
@@ -23,6 +25,9 @@ export function dialects(components: DialectComponents, init: DialectInit): Hono
   const app = new Hono<GatewayEnv>()
   addDialect(app, components, init, chatCompletions)
   addDialect(app, components, init, completions)
+  addDialect(app, components, init, responses)
+  addDialect(app, components, init, messages)
+  addCountTokens(app, components)
   addModels(app, components)
   app.post('/v1/embeddings', (c) => {
     const message = 'embeddings are not computed here: Shoal runs models that write'

@@ -2,6 +2,7 @@
 import type { Context, Hono } from 'hono'
 import type { ModelCard } from '../../chat/index.ts'
 import type { GatewayEnv } from '../env.ts'
+import { speaksAnthropic } from './failures.ts'
 import { type DialectComponents, guarded } from './route.ts'
 
 export function addModels(app: Hono<GatewayEnv>, components: DialectComponents): void {
@@ -11,7 +12,7 @@ export function addModels(app: Hono<GatewayEnv>, components: DialectComponents):
     // Who picks from a list expects an answer; who looks closer sees what is missing.
     const shown = hasDetails(c) ? cards : cards.filter((card) => card.isCovered)
     const data = shown.map((card) => render(c, card))
-    if (!isAnthropic(c)) return c.json({ object: 'list', data })
+    if (!speaksAnthropic(c)) return c.json({ object: 'list', data })
     const ends = { first_id: shown[0]?.name ?? null, last_id: shown.at(-1)?.name ?? null }
     return c.json({ data, has_more: false, ...ends })
   }
@@ -27,7 +28,7 @@ const NO_DATE = new Date(0)
 
 function render(c: Context<GatewayEnv>, card: ModelCard) {
   const shoal = hasDetails(c) && { shoal: card }
-  if (isAnthropic(c)) {
+  if (speaksAnthropic(c)) {
     return {
       type: 'model',
       id: card.name,
@@ -41,8 +42,4 @@ function render(c: Context<GatewayEnv>, card: ModelCard) {
 
 function hasDetails(c: Context<GatewayEnv>): boolean {
   return c.req.header('x-shoal-details') === '1'
-}
-
-function isAnthropic(c: Context<GatewayEnv>): boolean {
-  return c.req.header('anthropic-version') !== undefined
 }

@@ -3,7 +3,7 @@
  *
  * The reader pulls: whoever reads slowly gets several tokens at once, and the answer waits for who does not read.
  */
-import type { UnderlyingDefaultSource } from 'node:stream/web'
+import type { UnderlyingSource } from 'node:stream/web'
 import type { Context } from 'hono'
 import type { AnswerEvent } from '../../chat/index.ts'
 import { aborted, type Clock } from '../../common/index.ts'
@@ -54,7 +54,7 @@ type Controller = ReadableStreamDefaultController<Uint8Array>
 type Batch = readonly Numbered[] | undefined
 const LATE = Symbol('nothing came in time')
 
-class Body implements UnderlyingDefaultSource<Uint8Array> {
+class Body implements UnderlyingSource<Uint8Array> {
   readonly #init: StreamInit
   readonly #hasDetails: boolean
   readonly #signal: AbortSignal
