@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { ShoalError } from '../common/index.ts'
 import { type HttpInit, resolveName } from '../models/index.ts'
 import {
   cacheFolder,
@@ -19,16 +20,17 @@ export interface ConsumerOptions {
   readonly dataDir: string
   readonly peer?: readonly string[]
   readonly store?: string
+  readonly offline?: boolean
 }
 
 type Say = (message: string) => void
 
 /** A node that only asks, in the swarm that this machine has joined; not started yet. */
 export async function consumerNode(options: ConsumerOptions, say: Say = console.error): Promise<Node> {
-  const { dataDir, peer: peers = [] } = options
+  const { dataDir, peer: peers = [], offline } = options
   const warn = (message: string): void => say(`warning: ${message}`)
   return new Node({
-    ...{ dataDir, listen: [], peers, ephemeral: true },
+    ...{ dataDir, listen: [], peers, ephemeral: true, offline },
     joined: await readSwarmFile(dataDir),
     neighbours: neighboursFolder(),
     library: { ...libraryInit(options, say), report: warn },
@@ -59,8 +61,16 @@ export async function withLibrary<T>(
 }
 
 /** What all nodes of this machine have in common. */
-export function libraryInit({ store }: Pick<ConsumerOptions, 'store'>, say: Say): Partial<LibraryInit> {
-  return { cache: cacheFolder(), http: hubInit(say), ...(store === undefined ? {} : { folder: store }) }
+export function libraryInit(
+  { store, offline }: Pick<ConsumerOptions, 'store' | 'offline'>,
+  say: Say
+): Partial<LibraryInit> {
+  const http = { ...hubInit(say), ...(offline ? { mayAsk: refuse } : {}) }
+  return { cache: cacheFolder(), http, ...(store === undefined ? {} : { folder: store }) }
+}
+
+function refuse({ host }: URL): never {
+  throw new ShoalError('OFFLINE', `This takes a question to ${host}, and --offline forbids it.`)
 }
 
 /** As the hub's own tools are told. */

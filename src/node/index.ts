@@ -4,7 +4,9 @@ export { askNode, type FinishProgress } from './instance.ts'
 export { type Invitation, type InviteInit, invite, isFounder, joinPrivate } from './invitation.ts'
 export type { FetchOptions, Library, LibraryInit, NamedModel } from './library.ts'
 export { licenceOf } from './model-finder.ts'
+export { runningNodes } from './neighbours.ts'
 export { type ContributionSettings, type HostingSettings, Node, type NodeSettings } from './node.ts'
+export { type LogLine, NodeLog, readLog } from './node-log.ts'
 export type { WayRequest } from './participant.ts'
 export {
   cacheFolder,

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { Neighbours } from './neighbours.ts'
+import { Neighbours, runningNodes } from './neighbours.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -21,6 +21,14 @@ test('nodes of the same swarm find each other, until they leave', async () => {
   await here.withdraw('one')
   expect(await here.find()).toEqual([])
   expect(await elsewhere.find()).toHaveLength(1)
+})
+
+test('all that run can be found by their folders', async () => {
+  const [here, elsewhere] = [new Neighbours(folder, 'a'), new Neighbours(folder, 'b')]
+  await here.announce('one', [], '/data/b')
+  await elsewhere.announce('two', [], '/data/a')
+  await elsewhere.announce('three', [])
+  expect(await runningNodes(folder)).toEqual(['/data/a', '/data/b'])
 })
 
 test('one that was killed is forgotten, and what is no entry is passed over', async () => {

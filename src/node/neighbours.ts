@@ -18,8 +18,12 @@ const schema = z.object({
   addresses: z.array(z.string().max(512)).max(16),
   /** Nodes of different swarms have nothing to say to each other. */
   swarm: z.string().max(64),
-  process: z.int().positive()
+  process: z.int().positive(),
+  /** Its data folder, for other commands of this user. */
+  folder: z.string().max(4_096).optional()
 })
+
+type Entry = z.infer<typeof schema>
 
 export class Neighbours {
   readonly #folder: string
@@ -33,11 +37,11 @@ export class Neighbours {
     this.#swarm = createHash('sha256').update(swarm).digest('hex').slice(0, 32)
   }
 
-  async announce(peer: string, addresses: readonly string[]): Promise<void> {
+  async announce(peer: string, addresses: readonly string[], folder?: string): Promise<void> {
     makeFolder(this.#folder, ONLY_OWNER)
     const path = this.#path(peer)
-    const entry: z.infer<typeof schema> = {
-      ...{ peer, addresses: addresses.slice(0, 16), swarm: this.#swarm, process: process.pid }
+    const entry: Entry = {
+      ...{ peer, addresses: addresses.slice(0, 16), swarm: this.#swarm, process: process.pid, folder }
     }
     await replaceFile(path, JSON.stringify(entry))
     this.#announced.add(peer)
@@ -49,17 +53,10 @@ export class Neighbours {
 
   /** Those of the same swarm that run. */
   async find(): Promise<PeerAddress[]> {
-    const files = await readdir(this.#folder).catch(() => [])
-    const found: PeerAddress[] = []
-    for (const file of files.filter((name) => name.endsWith('.json')).slice(0, MAX_FILES)) {
-      const path = join(this.#folder, file)
-      const entry = await read(path)
-      if (entry === undefined) continue
-      if (!isRunning(entry.process))
-        await rm(path, { force: true }).catch(() => {}) // it was killed
-      else if (entry.swarm === this.#swarm) found.push({ peer: entry.peer, addresses: entry.addresses })
-    }
-    return found
+    const all = await running(this.#folder)
+    return all
+      .filter(({ swarm }) => swarm === this.#swarm)
+      .map(({ peer, addresses }) => ({ peer, addresses }))
   }
 
   #path(peer: string): string {
@@ -67,7 +64,26 @@ export class Neighbours {
   }
 }
 
-async function read(path: string): Promise<z.infer<typeof schema> | undefined> {
+/** The data folders of all nodes of this user that run, whatever swarm they are in. */
+export async function runningNodes(neighbours: string): Promise<string[]> {
+  const folders = (await running(neighbours)).flatMap(({ folder }) => folder ?? [])
+  return [...new Set(folders)].sort()
+}
+
+async function running(folder: string): Promise<Entry[]> {
+  const files = await readdir(folder).catch(() => [])
+  const found: Entry[] = []
+  for (const file of files.filter((name) => name.endsWith('.json')).slice(0, MAX_FILES)) {
+    const path = join(folder, file)
+    const entry = await read(path)
+    if (entry === undefined) continue
+    if (isRunning(entry.process)) found.push(entry)
+    else await rm(path, { force: true }).catch(() => {}) // it was killed
+  }
+  return found
+}
+
+async function read(path: string): Promise<Entry | undefined> {
   try {
     return schema.parse(JSON.parse(await readFile(path, 'utf8')))
   } catch {

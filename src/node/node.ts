@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
 import { makeFolder, ShoalError, type Startable, systemClock, VERSION } from '../common/index.ts'
 import {
@@ -58,6 +58,8 @@ export interface NodeSettings {
   readonly acceptPlans?: boolean
   /** A new identity that is not kept, and no hold on the folder: for consumers that come and go. */
   readonly ephemeral?: boolean
+  /** Contact nothing outside this machine, whatever was joined. */
+  readonly offline?: boolean | undefined
   /** Models on disk, and how pieces of them come and go. Default: in `dataDir`. */
   readonly library?: Partial<LibraryInit>
   /** Bytes per session of what was sent, kept in memory for replay; what is more goes to disk. Default 16 MiB. */
@@ -217,7 +219,8 @@ export class Node implements Startable {
   }
 
   async #start(signal: AbortSignal): Promise<void> {
-    const { hosting, dataDir, peers, listen = listenOn(this.#joined) } = this.#settings
+    const { hosting, dataDir, peers } = this.#settings
+    const listen = listenOn(this.#settings, this.#joined)
     for (const address of peers) checkAddress(address)
     makeFolder(dataDir)
     if (this.#instance !== undefined) {
@@ -233,7 +236,9 @@ export class Node implements Startable {
     })
     signal.throwIfAborted()
     const { addresses, peerId } = this.host
-    if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses).catch(() => {}) // it is a convenience
+    const folder = this.#isPassing ? undefined : resolve(dataDir)
+    // It is a convenience.
+    if (addresses.length > 0) await this.#neighbours?.announce(peerId, addresses, folder).catch(() => {})
     await this.#part.start()
     void this.#part.joined.then(() => {
       this.#hasLooked = true
@@ -369,6 +374,7 @@ export class Node implements Startable {
         return { peer, addresses, ...(rttMs === undefined ? {} : { rttMs }) }
       })
     )
+    const engineBytes = await this.stage?.engine.memory().catch(() => undefined) // it may be ending
     const { kind } = this.#joined
     const now = performance.now()
     return {
@@ -385,7 +391,8 @@ export class Node implements Startable {
       })),
       placement: this.#startedAt === undefined ? 'starting' : (this.#contributor?.status ?? ''),
       models: (this.#participant?.models ?? []).slice(0, MAX_MODELS),
-      sessions: this.#server.sessions
+      sessions: this.#server.sessions,
+      memoryBytes: process.memoryUsage.rss() + (engineBytes ?? 0)
     }
   }
 
@@ -450,15 +457,17 @@ function checkAddress(address: string): void {
   }
 }
 
-function listenOn({ kind }: SwarmFile): readonly string[] {
-  if (kind === 'local') return LOOPBACK
+function listenOn({ listen, offline }: NodeSettings, { kind }: SwarmFile): readonly string[] {
+  if (listen !== undefined) return offline ? listen.filter(isLoopback) : listen
+  if (kind === 'local' || offline) return LOOPBACK
   // WebRTC Direct has no handshake that a pre-shared key could protect.
   return kind === 'public' ? EVERYWHERE : EVERYWHERE.filter((address) => !address.includes('webrtc-direct'))
 }
 
 /** What was joined decides what is dialled. */
 function hostInit(settings: NodeSettings, joined: SwarmFile): HostInit {
-  const { dataDir, ephemeral, logger, listen = listenOn(joined) } = settings
+  const { dataDir, ephemeral, logger } = settings
+  const listen = listenOn(settings, joined)
   const isAlone = staysHere(settings, joined)
   return {
     identity: ephemeral ? { ephemeral: true } : { keyPath: join(dataDir, 'identity.key') },
@@ -472,7 +481,14 @@ function hostInit(settings: NodeSettings, joined: SwarmFile): HostInit {
 }
 
 /** Nothing has been joined, or the node listens on this machine only: then it looks for nobody elsewhere. */
-function staysHere({ listen }: NodeSettings, { kind }: SwarmFile): boolean {
-  const isLoopback = (address: string): boolean => /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
-  return kind === 'local' || (listen !== undefined && listen.length > 0 && listen.every(isLoopback))
+function staysHere({ listen, offline }: NodeSettings, { kind }: SwarmFile): boolean {
+  return (
+    offline === true ||
+    kind === 'local' ||
+    (listen !== undefined && listen.length > 0 && listen.every(isLoopback))
+  )
+}
+
+function isLoopback(address: string): boolean {
+  return /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
 }

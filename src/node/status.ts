@@ -47,7 +47,9 @@ export const nodeStatus = z.object({
   /** Why it hosts that, or what it waits for, in plain words. */
   placement: z.string(),
   models: z.array(modelStatus),
-  sessions: z.int()
+  sessions: z.int(),
+  /** Resident, of the node and its engine. */
+  memoryBytes: z.number().optional()
 })
 
 export type JoinStep = z.infer<typeof joinStep>
