@@ -138,9 +138,8 @@ export class TestGateway {
 
 export interface SentEvent {
   readonly name: string | undefined
-  /** Parsed JSON, where it is that. */
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into what came, and fail where it is something else
-  readonly data: any
+  /** Parsed JSON, or `[DONE]`. */
+  readonly data: unknown
 }
 
 /** The events of a stream, without comments. */
