@@ -109,7 +109,7 @@ export function networkOf(address: string): string {
   return `${[...groups, ...Array(missing).fill('0'), ...rest].slice(0, 4).join(':')}::/64`
 }
 
-/** This machine's, as a socket has it. */
-export function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1'
+/** Only this machine reaches it. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }

@@ -1,6 +1,7 @@
 /** Bodies are bounded before anybody parses them: their size, their time (the server's), and how deep they nest. */
 import type { IncomingMessage } from 'node:http'
-import type { MiddlewareHandler } from 'hono'
+import type { HttpBindings } from '@hono/node-server'
+import type { Context, MiddlewareHandler } from 'hono'
 import type { GatewayEnv } from './env.ts'
 import { GatewayError } from './errors.ts'
 
@@ -14,16 +15,18 @@ const CLOSING = new Set([0x5d, 0x7d])
 /** Reads the whole body, so that later readers find it. Throws a GatewayError TOO_LARGE or INPUT. */
 export function boundBody(
   maxBytes: number,
-  onBytes: (id: string, bytes: number) => void
-): MiddlewareHandler<GatewayEnv & { Bindings: { incoming: IncomingMessage } }> {
+  onBytes: (c: Context<GatewayEnv>, bytes: number) => void
+): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     if (c.req.method !== 'POST') return next()
     checkHead(c.req.header('content-type'), c.req.header('content-encoding'))
     if (Number(c.req.header('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
-    const body = await read(c.env.incoming, maxBytes, c.get('signal'))
-    onBytes(c.get('requestId'), body.length)
+    const { incoming } = c.env as HttpBindings
+    const body = await read(incoming, maxBytes, c.get('signal'))
+    onBytes(c, body.length)
     checkDepth(body)
-    c.req.bodyCache.arrayBuffer = Promise.resolve(body.buffer)
+    const cache: { arrayBuffer?: unknown } = c.req.bodyCache // of promises, though its type says otherwise
+    cache.arrayBuffer = Promise.resolve(body.buffer)
     return next()
   }
 }

@@ -22,6 +22,7 @@ const KINDS = {
   FORBIDDEN: { status: 403, code: 'forbidden', ...INVALID, anthropic: 'permission_error' },
   NOT_FOUND: { status: 404, code: 'not_found', ...INVALID, anthropic: 'not_found_error' },
   UNKNOWN_MODEL: { status: 404, code: 'model_not_found', ...INVALID, anthropic: 'not_found_error' },
+  METHOD: { status: 405, code: 'method_not_allowed', ...INVALID },
   SLOW_CLIENT: { status: 408, code: 'request_timeout', ...INVALID },
   TOO_LARGE: { status: 413, code: 'request_too_large', ...INVALID, anthropic: 'request_too_large' },
   LIMITED: {

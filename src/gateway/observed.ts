@@ -3,7 +3,8 @@ import type { AnswerEvent, AnswerOptions, AnswerRequest, Answers, Usage } from '
 import type { Clock } from '../common/index.ts'
 import { toGatewayError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import type { Pending } from './record.ts'
+import type { AnswerRecord } from './record.ts'
+import type { Pending } from './requests.ts'
 
 export interface ObservedComponents {
   readonly answers: Answers
@@ -15,13 +16,29 @@ export interface ObservedComponents {
   readonly spend: (id: string, tokens: number) => void
 }
 
+/** So long back a rate looks: some seconds, as people watch it. */
+const RATE_MS = 5_000
+
 export class ObservedAnswers implements Answers {
   readonly #components: ObservedComponents
-  /** Tokens of answers, since the start. */
-  tokens = 0
+  /** Tokens that count less and less as they grow older. */
+  #recent = 0
+  #recentAt = 0
 
   constructor(components: ObservedComponents) {
     this.#components = components
+  }
+
+  /** Of all answers, over the last seconds. */
+  get tokensPerSecond(): number {
+    this.#drawn(0)
+    return Math.round((this.#recent / RATE_MS) * 1000 * 10) / 10
+  }
+
+  #drawn(tokens: number): void {
+    const now = this.#components.clock.now()
+    this.#recent = this.#recent * Math.exp((this.#recentAt - now) / RATE_MS) + tokens
+    this.#recentAt = now
   }
 
   start(): Promise<void> {
@@ -45,16 +62,14 @@ export class ObservedAnswers implements Answers {
   }
 
   async *answer(request: AnswerRequest, options: AnswerOptions): AsyncGenerator<AnswerEvent, void> {
-    const watch = new Watch(this.#components, options.id, (tokens) => {
-      this.tokens += tokens
-    })
+    const watch = new Watch(this.#components, options.id, (tokens) => this.#drawn(tokens))
     try {
       for await (const event of this.#components.answers.answer(request, options)) {
         watch.see(event)
         yield event
       }
     } catch (error) {
-      watch.outcome = toGatewayError(error).code.toLowerCase()
+      watch.failed(error)
       throw error
     } finally {
       watch.end()
@@ -63,30 +78,29 @@ export class ObservedAnswers implements Answers {
 }
 
 class Watch {
-  /** What it is when its reader leaves before its end. */
-  outcome = 'gone'
   readonly #components: ObservedComponents
   readonly #id: string
-  readonly #pending: Pending | undefined
+  readonly #since: number | undefined
   readonly #count: (tokens: number) => void
-  readonly #chain: string[] = []
-  #model = ''
-  #drawn = 0
+  /** `gone` is what it is when its reader leaves before its end. */
+  readonly #record: AnswerRecord = { model: '', outcome: 'gone', tokens: 0, hops: [], chain: [] }
   #lastAt: number | undefined
-  #firstAt: number | undefined
-  #end: Extract<AnswerEvent, { type: 'end' }> | undefined
 
   constructor(components: ObservedComponents, id: string, count: (tokens: number) => void) {
     this.#components = components
     this.#id = id
-    this.#pending = components.pending(id)
     this.#count = count
+    const pending = components.pending(id)
+    pending?.answers.push(this.#record)
+    this.#since = pending?.since
   }
 
   see(event: AnswerEvent): void {
+    const record = this.#record
     switch (event.type) {
       case 'start':
-        this.#model = event.model
+        record.model = event.model
+        record.hops = event.hops
         break
       case 'text':
         this.#token(Math.max(event.logs.length, 1))
@@ -96,13 +110,15 @@ class Watch {
         this.#token(1)
         break
       case 'chain':
-        this.#chain.push(event.change)
+        record.chain.push(event.change)
         this.#components.metrics.chainEvents.inc({ change: event.change })
         break
-      case 'end':
-        this.#end = event
-        this.outcome = event.reason
-        this.#spend(event.usage.answerTokens - this.#drawn)
+      case 'end': {
+        const { reason: outcome, usage, timings, hops } = event
+        this.#spend(usage.answerTokens - record.tokens)
+        Object.assign(record, { outcome, usage, timings, hops })
+        this.#observe(event)
+      }
     }
   }
 
@@ -111,36 +127,33 @@ class Watch {
     const { clock, metrics } = this.#components
     const now = clock.now()
     if (this.#lastAt !== undefined) metrics.gapSeconds.observe((now - this.#lastAt) / 1000)
-    else if (this.#pending !== undefined) {
-      this.#firstAt = now
-      metrics.firstTokenSeconds.observe((now - this.#pending.since) / 1000)
+    else if (this.#since !== undefined) {
+      this.#record.firstTokenMs = now - this.#since
+      metrics.firstTokenSeconds.observe(this.#record.firstTokenMs / 1000)
     }
     this.#lastAt = now
-    this.#drawn += count
     this.#spend(count)
   }
 
   #spend(tokens: number): void {
+    this.#record.tokens += tokens
     this.#count(tokens)
     this.#components.spend(this.#id, tokens)
   }
 
+  failed(error: unknown): void {
+    this.#record.outcome = toGatewayError(error).code.toLowerCase()
+  }
+
   end(): void {
-    const { metrics } = this.#components
-    const [model, pending, end] = [this.#model, this.#pending, this.#end]
-    metrics.answers.inc({ model, outcome: this.outcome })
-    if (end !== undefined) this.#observe(end)
-    pending?.answers.push({
-      ...{ model, outcome: this.outcome, chain: this.#chain, hops: end?.hops ?? [] },
-      ...{ usage: end?.usage, timings: end?.timings },
-      firstTokenMs: this.#firstAt === undefined ? undefined : this.#firstAt - pending.since
-    })
+    const { model, outcome } = this.#record
+    this.#components.metrics.answers.inc({ model, outcome })
   }
 
   #observe({ usage, timings }: Extract<AnswerEvent, { type: 'end' }>): void {
     const { metrics } = this.#components
     for (const [kind, tokens] of Object.entries(kinds(usage))) {
-      metrics.tokens.inc({ model: this.#model, kind }, Math.max(tokens, 0))
+      metrics.tokens.inc({ model: this.#record.model, kind }, Math.max(tokens, 0))
     }
     for (const [name, ms] of Object.entries(timings)) {
       metrics.spanSeconds.observe({ span: name.replace(/Ms$/, '') }, ms / 1000)

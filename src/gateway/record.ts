@@ -1,18 +1,20 @@
 /** What is known of a request by its end: one line in the log. Neither texts nor keys are in it. */
 import type { HopReport, Timings, Usage } from '../chat/index.ts'
 
-/** One of a request's answers. */
+/** One of a request's answers, as far as it came. */
 export interface AnswerRecord {
-  readonly model: string
+  model: string
   /** Why it ended: as events say it, an error's code, or `gone`. */
-  readonly outcome: string
-  readonly usage?: Usage | undefined
-  readonly timings?: Timings | undefined
-  readonly hops: readonly HopReport[]
+  outcome: string
+  /** As they were counted on the way; `usage` has what there was in the end. */
+  tokens: number
+  usage?: Usage
+  timings?: Timings
+  hops: readonly HopReport[]
   /** What happened to its chain, in order. */
-  readonly chain: readonly string[]
+  readonly chain: string[]
   /** From the request to the first token. */
-  readonly firstTokenMs?: number | undefined
+  firstTokenMs?: number
 }
 
 export interface RequestRecord {
@@ -41,15 +43,3 @@ export type LogEntry =
     }
 
 export type GatewayLog = (entry: LogEntry) => void
-
-/** A request on its way. */
-export interface Pending {
-  readonly id: string
-  readonly since: number
-  owner: string
-  bytes: number
-  queueMs: number | undefined
-  position: number | undefined
-  firstTokenAt: number | undefined
-  readonly answers: AnswerRecord[]
-}

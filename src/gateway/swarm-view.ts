@@ -85,9 +85,15 @@ export class SwarmFeed {
   readonly #listeners = new Set<Listener>()
   #last: string | undefined
   #stopLooking: (() => void) | undefined
+  readonly #life = new AbortController()
 
   constructor(components: SwarmFeedComponents) {
     this.#components = components
+  }
+
+  /** Ends all streams. */
+  stop(): void {
+    this.#life.abort()
   }
 
   async current(): Promise<string> {
@@ -130,7 +136,7 @@ export class SwarmFeed {
   /** Server-sent events `swarm`, each the whole of it: at once, then at most once per second. */
   async stream(c: Context<GatewayEnv>): Promise<Response> {
     const { clock } = this.#components
-    const signal = c.get('signal')
+    const signal = AbortSignal.any([c.get('signal'), this.#life.signal])
     let latest: string | undefined
     let changed = Promise.withResolvers<void>()
     const wake = (): void => changed.resolve()

@@ -1,0 +1,16 @@
+/**
+ * HTTP for programs that speak to OpenAI or Anthropic.
+ *
+ * @example
+ * ```ts
+ * const gateway = new Gateway({ answers, swarm, clock: systemClock }, { port: 8642 })
+ * await gateway.start()
+ * ```
+ */
+export type { GatewayEnv } from './env.ts'
+export { type ApiKey, KEYS_FILE, KeyStore } from './keys.ts'
+export type { Limiter, LimiterFactory, OwnerLimits } from './limits.ts'
+export type { AnswerRecord, GatewayLog, LogEntry, RequestRecord } from './record.ts'
+export { Gateway, type GatewayComponents } from './server.ts'
+export type { GatewayInit } from './settings.ts'
+export type { HostedSpan, SwarmSnapshot, SwarmView, Throughput } from './swarm-view.ts'
