@@ -1,6 +1,8 @@
 // Models by their names, as people use them: real processes, and a hub on loopback.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +10,7 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { writeImportance } from '../src/models/index.ts'
 import { TestHub } from './hub.ts'
 import { DEMO, eventually } from './swarm.ts'
 
@@ -332,6 +335,24 @@ describe('publish', () => {
       hashed: true
     })
     expect(shown.sources).toEqual([expect.stringContaining('/someone/plain/resolve/main/demo-Q8_0.gguf')])
+  })
+
+  test('lists the importance matrix, if it is one of the model', async () => {
+    const matrix = join(place, 'matrix.gguf')
+    const weighing = (name: string) => {
+      const entries = [{ name, sums: Float32Array.of(1, 2), counts: Float32Array.of(1) }]
+      return writeImportance(matrix, { entries, chunks: 1, chunkLength: 512, datasets: [] })
+    }
+    await weighing('blk.0.attn_k.weight')
+    const at = ['--out', place, '--data-dir', join(place, 'a')]
+    await shoal('publish', DEMO, '--imatrix', matrix, '--imatrix-source', 'https://example.org/m.gguf', ...at)
+    const { importance } = await json('show', id, '--data-dir', join(place, 'a'))
+    const sha256 = createHash('sha256').update(readFileSync(matrix)).digest('hex')
+    expect(importance).toMatchObject({ sha256, urls: ['https://example.org/m.gguf'] })
+    await weighing('blk.99.attn_k.weight')
+    const { code, stderr } = await shoal('publish', DEMO, '--imatrix', matrix, ...at)
+    expect(code).toBe(1)
+    expect(stderr).toContain('is of another model: it weighs blk.99.attn_k.weight')
   })
 
   test('what peers list is not asked where it is on this machine or in its network', async () => {

@@ -1,12 +1,21 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Command } from 'commander'
 import { makeFolder, replaceFile, ShoalError } from '../common/index.ts'
 import { splitPartNames } from '../gguf/index.ts'
-import { isHubName, type ListedSource, makeListing, resolveName } from '../models/index.ts'
+import {
+  isHubName,
+  type ListedImportance,
+  type ListedSource,
+  makeListing,
+  readImportance,
+  resolveName
+} from '../models/index.ts'
 import { createHost } from '../net/index.ts'
 import { dataFolder, type Library, licenceOf, type NamedModel } from '../node/index.ts'
 import { type ConsumerOptions, consumerNode, findModel } from './consumer.ts'
-import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
+import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
 import { collect, peerOption, storeOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { plain } from './status.ts'
@@ -15,6 +24,8 @@ interface PublishOptions extends ConsumerOptions {
   readonly name?: string
   readonly licence?: string
   readonly source: readonly string[]
+  readonly imatrix?: string
+  readonly imatrixSource: readonly string[]
   readonly out?: string
   readonly json?: boolean
 }
@@ -44,6 +55,11 @@ export function publishCommand(): Command {
       collect,
       []
     )
+    .option(
+      '--imatrix <file>',
+      'the importance matrix that it was quantized with: its hash is published, too'
+    )
+    .option('--imatrix-source <url>', 'where that can be had (may be given several times)', collect, [])
     .option('--out <folder>', 'where to write (default: beside the file, or here)')
     .addOption(peerOption())
     .addOption(storeOption())
@@ -54,6 +70,9 @@ export function publishCommand(): Command {
 
 async function run(text: string, options: PublishOptions): Promise<void> {
   resolveName(text) // before anything is started
+  if (options.imatrixSource.length > 0 && options.imatrix === undefined) {
+    throw new UsageError('--imatrix-source is where the file of --imatrix can be had: name that, too.')
+  }
   const signal = untilInterrupted()
   const progress = new Progress(`reading ${text}`)
   try {
@@ -94,7 +113,9 @@ async function write(library: Library, model: NamedModel, options: PublishOption
   const sources = urls.length > 0 ? urls.map((url) => sourceAt(url, model)) : (said?.sources ?? [])
   // The machine's own key, whoever fetches here.
   const signer = createHost({ identity: { keyPath: join(dataDir, 'identity.key') }, listen: [] })
-  const listing = await makeListing({ model: model.id, name, licence, sources, codecs: [] }, signer)
+  const importance = await importanceOf(model, options)
+  const fields = { model: model.id, name, licence, sources, codecs: [], importance }
+  const listing = await makeListing(fields, signer)
   await (await library.store).add(model.manifest, listing)
   const path = options.out === undefined ? model.files?.[0] : undefined
   const base = path ?? join(options.out ?? '.', fileOf(model, sources))
@@ -103,6 +124,23 @@ async function write(library: Library, model: NamedModel, options: PublishOption
   await replaceFile(files.manifest, model.manifest.bytes)
   await replaceFile(files.listing, listing)
   return { id: model.id, name, ...files }
+}
+
+/** Throws a ShoalError IMPORTANCE for a file that is no matrix of the model's. */
+async function importanceOf(
+  { manifest }: NamedModel,
+  { imatrix, imatrixSource: urls }: PublishOptions
+): Promise<ListedImportance | undefined> {
+  if (imatrix === undefined) return undefined
+  const { entries } = await readImportance(imatrix)
+  const tensors = new Set(manifest.items.map(({ name }) => name))
+  const other = entries.find(({ name }) => !tensors.has(name))
+  if (other !== undefined) {
+    const message = `${imatrix} is of another model: it weighs ${other.name}, which this one does not have.`
+    throw new ShoalError('IMPORTANCE', message)
+  }
+  const bytes = await readFile(imatrix)
+  return { sha256: createHash('sha256').update(bytes).digest('hex'), bytes: bytes.byteLength, urls }
 }
 
 /** All parts, by the address of the first. */

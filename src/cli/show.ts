@@ -3,6 +3,7 @@ import { UnsupportedModelError } from '../gguf/index.ts'
 import {
   type CatalogueName,
   checkSpans,
+  type ListedImportance,
   type Listing,
   type Manifest,
   memoryNeeded,
@@ -53,6 +54,8 @@ interface Facts {
   readonly sources: readonly string[]
   /** The node that has signed what is listed of it. */
   readonly publisher?: string
+  /** The matrix that it was quantized with. */
+  readonly importance?: ListedImportance
   readonly hashed?: boolean
   /** Bytes, for all of it. */
   readonly memory: number
@@ -131,6 +134,7 @@ function manifestFacts(model: NamedModel, called: string, listing: Listing | und
     licence: listing?.licence || licenceOf(manifest),
     sources: listing?.sources.map(({ parts }) => parts[0]?.url ?? '') ?? [],
     ...(listing?.publisher === undefined ? {} : { publisher: listing.publisher }),
+    ...(listing?.importance === undefined ? {} : { importance: listing.importance }),
     hashed: manifest.pieces !== undefined,
     memory: memory(model),
     splits: refusal === undefined,
@@ -165,7 +169,7 @@ function refusalOf(model: NamedModel): string | undefined {
 }
 
 function rowsOf(facts: Facts): string[][] {
-  const { parts, types, here, hashed, context, publisher, id } = facts
+  const { parts, types, here, hashed, context, publisher, importance, id } = facts
   const rows = [
     ['name', facts.name],
     ...(id === undefined ? [] : [['id', id]]),
@@ -190,6 +194,7 @@ function rowsOf(facts: Facts): string[][] {
     ['licence', facts.licence || 'nobody says'],
     ...facts.sources.map((source) => ['source', source]),
     ...(publisher === undefined ? [] : [['publisher', publisher]]),
+    ...(importance === undefined ? [] : [['importance matrix', importanceText(importance)]]),
     [
       'splits',
       facts.splits ? 'yes: several machines can host it together' : `no: ${facts.refusal ?? 'not certified'}`
@@ -219,4 +224,8 @@ function people(count: number): string {
   const [value, word] =
     count >= 1e9 ? [count / 1e9, ' billion'] : count >= 1e6 ? [count / 1e6, ' million'] : [count, '']
   return `${word === '' ? value : value.toPrecision(3)}${word}`
+}
+
+function importanceText({ sha256, bytes, urls }: ListedImportance): string {
+  return [`sha256 ${sha256}, ${size(bytes)}`, ...urls].join(', ')
 }

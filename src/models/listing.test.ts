@@ -7,7 +7,8 @@ import { ShoalError } from '../common/index.ts'
 import { type ListingFields, MAX_LISTING_BYTES, makeListing, readListing, type Signer } from './listing.ts'
 import { ListingSchema } from './manifest_pb.ts'
 
-const FIELDS: ListingFields = {
+const MATRIX = { sha256: 'cd'.repeat(32), bytes: 4_000_000, urls: ['https://example.org/imatrix.gguf'] }
+const FIELDS = {
   model: 'ab'.repeat(32),
   name: 'Tiny 1B',
   licence: 'Apache-2.0',
@@ -20,8 +21,9 @@ const FIELDS: ListingFields = {
       ]
     }
   ],
-  codecs: ['f32', 'f16']
-}
+  codecs: ['f32', 'f16'],
+  importance: MATRIX
+} satisfies ListingFields
 let signer: Signer
 let other: Signer
 
@@ -114,12 +116,19 @@ describe('a listing', () => {
     ],
     ['with too many sources', { sources: Array(17).fill(FIELDS.sources[0]) }],
     ['with bytes that no number holds', { sources: [{ parts: [{ url: 'hf:a/b', bytes: 2 ** 60 }] }] }],
-    ['with too many codecs', { codecs: Array(17).fill('f32') }]
+    ['with too many codecs', { codecs: Array(17).fill('f32') }],
+    ['with a matrix at a wrong address', { importance: { ...MATRIX, urls: ['file:///etc/passwd'] } }]
   ])('%s is refused, to write and to read', async (_, change) => {
     const listing = { ...FIELDS, ...change }
     await expect(makeListing(listing)).rejects.toMatchObject({ code: 'LISTING' })
+    const { importance } = listing
     const message = create(ListingSchema, {
       ...{ ...listing, codecs: [...listing.codecs], model: Buffer.from(listing.model, 'hex') },
+      importance: {
+        sha256: Buffer.from(importance.sha256, 'hex'),
+        bytes: BigInt(importance.bytes),
+        urls: [...importance.urls]
+      },
       sources: listing.sources.map(({ parts }) => ({
         parts: parts.map(({ url, bytes }) => ({ url, bytes: BigInt(bytes) }))
       }))

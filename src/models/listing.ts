@@ -30,6 +30,15 @@ export interface ListedSource {
   readonly parts: readonly ListedPart[]
 }
 
+/** The importance matrix that a model was quantized with, for who quantizes it otherwise. */
+export interface ListedImportance {
+  /** Hex, of the file. */
+  readonly sha256: string
+  readonly bytes: number
+  /** Where it can be had: http(s) addresses, or files on the hub. */
+  readonly urls: readonly string[]
+}
+
 export interface ListingFields {
   /** The manifest's id. */
   readonly model: string
@@ -39,6 +48,7 @@ export interface ListingFields {
   readonly sources: readonly ListedSource[]
   /** Wire codecs that were certified with the model. */
   readonly codecs: readonly string[]
+  readonly importance?: ListedImportance | undefined
 }
 
 export interface Listing extends ListingFields {
@@ -58,10 +68,8 @@ const line = (most: number) =>
     .max(most)
     .regex(/^\P{C}*$/u, 'has characters that cannot be shown')
 const address = line(2_048).refine(isAddress, 'is no address of a file, or has a password in it')
-const part = z.object({
-  url: address,
-  bytes: z.union([z.bigint().transform(Number), z.number()]).pipe(z.int().min(0))
-})
+const size = z.union([z.bigint().transform(Number), z.number()]).pipe(z.int().min(0))
+const part = z.object({ url: address, bytes: size })
 const source = z
   .object({ parts: z.array(part).min(1).max(MAX_PARTS) })
   .refine(({ parts }) => parts.length === 1 || !parts.some(({ url }) => isHubName(url)), {
@@ -72,18 +80,30 @@ const fields = z.object({
   name: line(256).min(1),
   licence: line(64),
   sources: z.array(source).max(MAX_SOURCES),
-  codecs: z.array(line(64).min(1)).max(MAX_CODECS)
+  codecs: z.array(line(64).min(1)).max(MAX_CODECS),
+  importance: z
+    .object({
+      sha256: z.string().regex(/^[0-9a-f]{64}$/, 'is no hash'),
+      bytes: size,
+      urls: z.array(address).max(MAX_SOURCES)
+    })
+    .optional()
 }) satisfies z.ZodType<ListingFields>
 
 /** Throws a ShoalError LISTING for fields that no reader would accept. Without a signer it is nobody's. */
 export async function makeListing(listing: ListingFields, signer?: Signer): Promise<Uint8Array> {
-  const { model, sources, codecs, ...rest } = check(listing)
+  const { model, sources, codecs, importance, ...rest } = check(listing)
   const message = create(ListingSchema, {
     ...{ ...rest, codecs: [...codecs], model: Buffer.from(model, 'hex') },
     publisher: signer?.peerId ?? '',
     sources: sources.map(({ parts }) => ({
       parts: parts.map(({ url, bytes }) => ({ url, bytes: BigInt(bytes) }))
-    }))
+    })),
+    importance: importance && {
+      sha256: Buffer.from(importance.sha256, 'hex'),
+      bytes: BigInt(importance.bytes),
+      urls: [...importance.urls]
+    }
   })
   if (signer !== undefined) message.signature = await signer.sign(signable(message))
   const bytes = toBinary(ListingSchema, message)
@@ -100,8 +120,12 @@ export async function readListing(bytes: Uint8Array): Promise<Listing> {
   } catch (cause) {
     throw refusal('it is not written as listings are', cause)
   }
-  const { publisher, signature } = message
-  const listing = check({ ...message, model: Buffer.from(message.model).toString('hex') })
+  const { publisher, signature, importance } = message
+  const listing = check({
+    ...message,
+    model: hex(message.model),
+    importance: importance && { ...importance, sha256: hex(importance.sha256) }
+  })
   if (publisher === '' && signature.byteLength === 0) return { ...listing, publisher: undefined }
   const isSigned =
     publisher.length <= 128 &&
@@ -123,6 +147,10 @@ function check(value: unknown): ListingFields {
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   throw refusal(`${issue?.path.join('.')} ${issue?.message}`)
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
 }
 
 function isAddress(url: string): boolean {

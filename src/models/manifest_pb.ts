@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file manifest.proto.
  */
 export const file_manifest: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tYW5pZmVzdC5wcm90bxIPc2hvYWwubW9kZWxzLnYxIpEBCghNYW5pZmVzdBIPCgd2ZXJzaW9uGAEgASgNEg4KBmhlYWRlchgCIAEoDBITCgtwaWVjZV9ieXRlcxgDIAEoDRIOCgZwaWVjZXMYBCABKAwSEQoJdG9rZW5pemVyGAUgASgMEhcKD3Rva2VuaXplcl9ieXRlcxgGIAEoBBITCgtmaW5nZXJwcmludBgHIAEoDCKdAQoHTGlzdGluZxINCgVtb2RlbBgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB2xpY2VuY2UYAyABKAkSLgoHc291cmNlcxgEIAMoCzIdLnNob2FsLm1vZGVscy52MS5MaXN0ZWRTb3VyY2USDgoGY29kZWNzGAUgAygJEhEKCXB1Ymxpc2hlchgGIAEoCRIRCglzaWduYXR1cmUYDyABKAwiOgoMTGlzdGVkU291cmNlEioKBXBhcnRzGAEgAygLMhsuc2hvYWwubW9kZWxzLnYxLkxpc3RlZFBhcnQiKAoKTGlzdGVkUGFydBILCgN1cmwYASABKAkSDQoFYnl0ZXMYAiABKARiBnByb3RvMw");
+  fileDesc("Cg5tYW5pZmVzdC5wcm90bxIPc2hvYWwubW9kZWxzLnYxIpEBCghNYW5pZmVzdBIPCgd2ZXJzaW9uGAEgASgNEg4KBmhlYWRlchgCIAEoDBITCgtwaWVjZV9ieXRlcxgDIAEoDRIOCgZwaWVjZXMYBCABKAwSEQoJdG9rZW5pemVyGAUgASgMEhcKD3Rva2VuaXplcl9ieXRlcxgGIAEoBBITCgtmaW5nZXJwcmludBgHIAEoDCLUAQoHTGlzdGluZxINCgVtb2RlbBgBIAEoDBIMCgRuYW1lGAIgASgJEg8KB2xpY2VuY2UYAyABKAkSLgoHc291cmNlcxgEIAMoCzIdLnNob2FsLm1vZGVscy52MS5MaXN0ZWRTb3VyY2USDgoGY29kZWNzGAUgAygJEhEKCXB1Ymxpc2hlchgGIAEoCRI1CgppbXBvcnRhbmNlGAcgASgLMiEuc2hvYWwubW9kZWxzLnYxLkxpc3RlZEltcG9ydGFuY2USEQoJc2lnbmF0dXJlGA8gASgMIjoKDExpc3RlZFNvdXJjZRIqCgVwYXJ0cxgBIAMoCzIbLnNob2FsLm1vZGVscy52MS5MaXN0ZWRQYXJ0IigKCkxpc3RlZFBhcnQSCwoDdXJsGAEgASgJEg0KBWJ5dGVzGAIgASgEIj8KEExpc3RlZEltcG9ydGFuY2USDgoGc2hhMjU2GAEgASgMEg0KBWJ5dGVzGAIgASgEEgwKBHVybHMYAyADKAliBnByb3RvMw");
 
 /**
  * Its SHA-256 is the model's id: no field is ever added.
@@ -98,6 +98,11 @@ export type Listing = Message<"shoal.models.v1.Listing"> & {
   publisher: string;
 
   /**
+   * @generated from field: shoal.models.v1.ListedImportance importance = 7;
+   */
+  importance?: ListedImportance | undefined;
+
+  /**
    * @generated from field: bytes signature = 15;
    */
   signature: Uint8Array;
@@ -148,4 +153,31 @@ export type ListedPart = Message<"shoal.models.v1.ListedPart"> & {
  */
 export const ListedPartSchema: GenMessage<ListedPart> = /*@__PURE__*/
   messageDesc(file_manifest, 3);
+
+/**
+ * @generated from message shoal.models.v1.ListedImportance
+ */
+export type ListedImportance = Message<"shoal.models.v1.ListedImportance"> & {
+  /**
+   * @generated from field: bytes sha256 = 1;
+   */
+  sha256: Uint8Array;
+
+  /**
+   * @generated from field: uint64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * @generated from field: repeated string urls = 3;
+   */
+  urls: string[];
+};
+
+/**
+ * Describes the message shoal.models.v1.ListedImportance.
+ * Use `create(ListedImportanceSchema)` to create a new message.
+ */
+export const ListedImportanceSchema: GenMessage<ListedImportance> = /*@__PURE__*/
+  messageDesc(file_manifest, 4);
 
