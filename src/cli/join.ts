@@ -16,6 +16,7 @@ interface JoinOptions {
   readonly yes?: boolean
   readonly dataDir: string
   readonly json?: boolean
+  readonly offline?: boolean
 }
 
 /** What the public swarm means, before anybody is asked to join it. */
@@ -37,8 +38,11 @@ export function joinCommand(): Command {
     .action(join)
 }
 
-async function join(token: string, { yes, dataDir, json }: JoinOptions): Promise<void> {
+async function join(token: string, { yes, dataDir, json, offline }: JoinOptions): Promise<void> {
   const signal = untilInterrupted()
+  if (offline && token !== 'public') {
+    throw new UsageError('The node that invites has to be asked: leave --offline out.')
+  }
   if (token === 'public') {
     if (yes !== true && !(await isWanted())) return
     await joinPublic(dataDir)

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { ShoalError } from '../common/index.ts'
 import { judgeReachability, ownAddresses, type Reachability } from '../net/index.ts'
 import { dataFolder, Node, type NodeStatus, readSwarmFile } from '../node/index.ts'
-import { INTERRUPTED, untilInterrupted, withStarted } from './lifetime.ts'
+import { INTERRUPTED, UsageError, untilInterrupted, withStarted } from './lifetime.ts'
 import { integer, peerOption } from './options.ts'
 import { note } from './output.ts'
 import { askStatus } from './status.ts'
@@ -13,6 +13,7 @@ interface NetcheckOptions {
   readonly wait: number
   readonly dataDir: string
   readonly json?: boolean
+  readonly offline?: boolean
 }
 
 /** What of a status tells whether others reach the node. */
@@ -36,6 +37,7 @@ export function netcheckCommand(): Command {
 }
 
 async function netcheck(options: NetcheckOptions): Promise<void> {
+  if (options.offline) throw new UsageError('Others have to be asked for that: leave --offline out.')
   const signal = untilInterrupted()
   try {
     const facts = await gather(options, signal)

@@ -13,9 +13,12 @@ import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { leaveCommand } from './leave.ts'
 import { listCommand } from './list.ts'
+import { logsCommand } from './logs.ts'
 import { netcheckCommand } from './netcheck.ts'
 import { beQuiet } from './output.ts'
+import { pingCommand } from './ping.ts'
 import { planCommand } from './plan.ts'
+import { psCommand } from './ps.ts'
 import { publishCommand } from './publish.ts'
 import { pullCommand } from './pull.ts'
 import { quantizeCommand } from './quantize.ts'
@@ -27,6 +30,7 @@ import { showCommand } from './show.ts'
 import { peersCommand, statusCommand } from './status.ts'
 import { upCommand } from './up.ts'
 import { verifyCommand } from './verify.ts'
+import { versionCommand } from './version.ts'
 
 const EXAMPLES = `
 Examples:
@@ -46,10 +50,12 @@ const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
     ...[pullCommand(), listCommand(), showCommand(), rmCommand(), verifyCommand(), seedCommand()],
     publishCommand()
   ],
-  'The node of this machine:': [peersCommand(), netcheckCommand(), finishCommand()],
+  'The node of this machine:': [
+    ...[psCommand(), peersCommand(), pingCommand(), netcheckCommand(), logsCommand(), finishCommand()]
+  ],
   'Swarms:': [joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand(), planCommand()],
   'Tools for models:': [certifyCommand(), quantizeCommand(), evalCommand()],
-  'This program:': [configCommand(program)]
+  'This program:': [configCommand(program), versionCommand()]
 })
 
 /** What every command takes, before its name or after it. */

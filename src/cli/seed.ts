@@ -13,7 +13,7 @@ import {
 import { libraryInit } from './consumer.ts'
 import { Lifetime, UsageError } from './lifetime.ts'
 import { addresses, peerOption, storeOption, uploadOption } from './options.ts'
-import { note } from './output.ts'
+import { nodeReports } from './output.ts'
 import { Progress } from './progress.ts'
 import { count, plain } from './status.ts'
 import { size } from './units.ts'
@@ -25,6 +25,8 @@ interface SeedOptions {
   readonly store?: string
   readonly dataDir: string
   readonly json?: boolean
+  readonly offline?: boolean
+  readonly verbose?: boolean
 }
 
 /** What others can have pieces of. */
@@ -83,19 +85,17 @@ async function seedingNode(
   given: ReadonlySet<string> | undefined,
   lifetime: Lifetime
 ): Promise<Node> {
-  const { upload, peer, listen, dataDir, json } = options
+  const { upload, peer, listen, dataDir, offline } = options
   return new Node({
     ...{ dataDir, peers: peer, neighbours: neighboursFolder(), joined: await readSwarmFile(dataDir) },
+    offline,
     ...(listen === undefined ? {} : { listen }),
     library: {
       ...libraryInit(options, console.error),
       uploadBytesPerSecond: upload,
       ...(given === undefined ? {} : { gives: (id: string) => given.has(id) })
     },
-    onProgress: (message, level) => {
-      if (level === 'warning') console.error(`warning: ${message}`)
-      else if (!json) note(message)
-    },
+    ...nodeReports(options),
     onFinish: () => lifetime.finish()
   })
 }

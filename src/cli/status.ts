@@ -117,7 +117,7 @@ export function count(number: number, one: string): string {
   return `${number} ${number === 1 ? one : `${one}s`}`
 }
 
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   if (seconds < 120) return `${Math.round(seconds)} s`
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`
   return `${Math.round(seconds / 3_600)} h`

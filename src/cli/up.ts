@@ -20,7 +20,7 @@ import {
   storeOption,
   uploadOption
 } from './options.ts'
-import { note } from './output.ts'
+import { nodeReports, note } from './output.ts'
 
 interface UpOptions {
   readonly model?: string[]
@@ -40,6 +40,8 @@ interface UpOptions {
   readonly store?: string
   readonly dataDir: string
   readonly json?: boolean
+  readonly offline?: boolean
+  readonly verbose?: boolean
 }
 
 export function upCommand(): Command {
@@ -87,7 +89,7 @@ export function upCommand(): Command {
 
 async function up(options: UpOptions): Promise<void> {
   const lifetime = new Lifetime()
-  const { peer, listen, dataDir, json, upload, disk } = options
+  const { peer, listen, dataDir, json, upload, disk, offline } = options
   const models = options.model ?? [DEMO_MODEL]
   if (options.blocks !== undefined && options.model?.length !== 1) {
     throw new UsageError('--blocks are those of one model: name it with --model, once.')
@@ -118,10 +120,8 @@ async function up(options: UpOptions): Promise<void> {
     ...(options.blocks === undefined
       ? { contribution: { ...engine, models, memoryBytes: options.memory } }
       : { hosting: { ...engine, model: models[0] as string, blocks: options.blocks } }),
-    onProgress: (message, level) => {
-      if (level === 'warning') console.error(`warning: ${message}`)
-      else say(message)
-    },
+    offline,
+    ...nodeReports(options),
     onFinish: () => {
       say('asked to leave (shoal finish)')
       lifetime.finish()

@@ -28,8 +28,6 @@ export interface NodeLogInit {
   readonly path: string
   /** What is less is not written. */
   readonly level: Level
-  /** Hears what is written. */
-  readonly onLine?: ((line: LogLine) => void) | undefined
   readonly maxBytes?: number
 }
 
@@ -51,7 +49,6 @@ export class NodeLog implements HostLogger {
   #write(level: Level, message: string): void {
     if (LEVELS.indexOf(level) < this.#least) return
     const entry = { time: new Date().toISOString(), level, message: message.slice(0, MAX_MESSAGE) }
-    this.#init.onLine?.(entry)
     try {
       this.#append(`${JSON.stringify(entry)}\n`)
     } catch {
