@@ -4,6 +4,7 @@ import { VERSION } from '../common/index.ts'
 import { dataFolder } from '../node/index.ts'
 import { allowCommand, blockCommand } from './block.ts'
 import { certifyCommand } from './certify.ts'
+import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
@@ -25,6 +26,7 @@ import { quantizeCommand } from './quantize.ts'
 import { rmCommand } from './rm.ts'
 import { runCommand } from './run.ts'
 import { seedCommand } from './seed.ts'
+import { serviceCommand } from './service.ts'
 import { applySettings } from './settings.ts'
 import { showCommand } from './show.ts'
 import { peersCommand, statusCommand } from './status.ts'
@@ -55,7 +57,9 @@ const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
   ],
   'Swarms:': [joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand(), planCommand()],
   'Tools for models:': [certifyCommand(), quantizeCommand(), evalCommand()],
-  'This program:': [configCommand(program), versionCommand()]
+  'This program:': [
+    ...[configCommand(program), serviceCommand(), completionCommand(program), versionCommand()]
+  ]
 })
 
 /** What every command takes, before its name or after it. */
