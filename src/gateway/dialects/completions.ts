@@ -27,7 +27,7 @@ const token = z
   .max(2 ** 31 - 1)
 const tokens = z.array(token).min(1)
 
-const completionRequest = z
+export const completionRequest = z
   .object({
     model,
     prompt: z.union([z.string(), z.array(z.string()).min(1), tokens, z.array(tokens).min(1)]),
