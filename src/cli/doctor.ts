@@ -1,16 +1,22 @@
 /** What keeps this machine from taking part, in plain words, and what to do about it. */
-import { access, constants, statfs } from 'node:fs/promises'
+import { once } from 'node:events'
+import { access, constants, stat, statfs } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { makeFolder, ShoalError } from '../common/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
+import { similar } from '../models/index.ts'
 import { dataFolder, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
 import { DEMO_MODEL } from './options.ts'
+import { findSetting, knownSettings, loadSettings, optionValue, settingsPath } from './settings.ts'
 import { askStatus, count, modelInWords, plain, stepInWords, swarmInWords } from './status.ts'
 
 interface DoctorOptions {
   readonly dataDir: string
+  readonly config?: string
   readonly json?: boolean
 }
 
@@ -21,25 +27,36 @@ export interface Finding {
   readonly advice?: string | undefined
 }
 
+/** That of the API; see docs/GATEWAY.md. */
+const HTTP_PORT = 8642
+const DAY_MS = 86_400_000
+const SHOAL = fileURLToPath(new URL('../../bin/shoal.js', import.meta.url))
+/** Read elsewhere than as settings. */
+const OTHER_VARIABLES = ['SHOAL_CONFIG', 'SHOAL_NEIGHBOURS']
+
 const GIB = 2 ** 30
 /** Below this a span of a useful model hardly fits. */
 const LITTLE_DISK_BYTES = 5 * GIB
 const LITTLE_MEMORY_BYTES = 2 * GIB
 
-export function doctorCommand(): Command {
+export function doctorCommand(program: Command): Command {
   return new Command('doctor')
     .description('Look for what keeps this machine from taking part, and say what to do about it.')
     .option('--data-dir <folder>', 'the folder of the node, as "shoal up" was given it', dataFolder())
     .option('--json', 'print a JSON array of findings')
-    .action(doctor)
+    .action((options: DoctorOptions) => doctor(program, options))
 }
 
-async function doctor({ dataDir, json }: DoctorOptions): Promise<void> {
+async function doctor(program: Command, { dataDir, config, json }: DoctorOptions): Promise<void> {
   const signal = untilInterrupted()
+  const node = await aboutNode(dataDir, signal)
   const findings = [
+    ...(await aboutSettings(program, config)),
+    ...aboutClock(Date.now(), await releasedAt()),
     ...(await aboutMachine(dataDir)),
     ...(await aboutEngine(signal)),
-    ...(await aboutNode(dataDir, signal))
+    ...(node.isRunning ? [] : await aboutPort(HTTP_PORT)),
+    ...node.findings
   ]
   if (json) console.log(JSON.stringify(findings))
   else for (const finding of findings) console.log(inWords(finding))
@@ -49,6 +66,60 @@ async function doctor({ dataDir, json }: DoctorOptions): Promise<void> {
 function inWords({ state, what, advice }: Finding): string {
   const mark = { good: 'ok  ', note: 'note', bad: 'BAD ' }[state]
   return `${mark} ${plain(what)}${advice === undefined ? '' : `\n     -> ${plain(advice)}`}`
+}
+
+/** What nobody reads because of a mistyped name, too. */
+export async function aboutSettings(program: Command, flag: string | undefined): Promise<Finding[]> {
+  const known = [...knownSettings(program).values()]
+  const names = [...OTHER_VARIABLES, ...known.map(({ variable }) => variable)]
+  const unread = Object.keys(process.env).filter((name) => /^SHOAL_/.test(name) && !names.includes(name))
+  const notes = unread.flatMap((name): Finding[] => {
+    const [meant] = similar(name, names, 1) // others may have variables that begin so, too
+    const what = `nothing reads the environment variable ${name}`
+    return meant === undefined ? [] : [{ state: 'note', what, advice: `Did you mean ${meant}?` }]
+  })
+  try {
+    const path = settingsPath(flag)
+    const settings = await loadSettings(program, path)
+    for (const each of known) {
+      const found = findSetting(each, settings, path ?? '')
+      if (found !== undefined) optionValue(each.option, found)
+    }
+    return [{ state: 'good', what: `${count(settings.size, 'setting')} in ${path ?? 'no file'}` }, ...notes]
+  } catch (error) {
+    if (!(error instanceof ShoalError)) throw error
+    return [
+      { state: 'bad', what: error.message, advice: 'Edit the file ("shoal config path"), or unset it.' },
+      ...notes
+    ]
+  }
+}
+
+/** Invitations and what nodes say of themselves are only good for a time. */
+export function aboutClock(now: number, released: number): Finding[] {
+  if (now > released - DAY_MS)
+    return [{ state: 'good', what: `the clock says ${new Date(now).toISOString()}` }]
+  const what = `the clock says ${new Date(now).toISOString()}, which is before this Shoal was installed`
+  return [{ state: 'bad', what, advice: 'Set the clock: others refuse what seems to be old.' }]
+}
+
+async function releasedAt(): Promise<number> {
+  return (await stat(SHOAL)).mtimeMs
+}
+
+/** Where programs look for the API. */
+export async function aboutPort(port: number): Promise<Finding[]> {
+  const server = createServer()
+  try {
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return [{ state: 'good', what: `port ${port} is free for the API` }]
+  } catch (error) {
+    const advice = 'Stop what listens there, or let "shoal up" take another port.'
+    return [{ state: 'note', what: `port ${port}, for the API: ${(error as Error).message}`, advice }]
+  } finally {
+    server.close()
+  }
 }
 
 async function aboutMachine(dataDir: string): Promise<Finding[]> {
@@ -104,13 +175,16 @@ async function aboutEngine(signal: AbortSignal): Promise<Finding[]> {
   }
 }
 
-async function aboutNode(dataDir: string, signal: AbortSignal): Promise<Finding[]> {
+async function aboutNode(
+  dataDir: string,
+  signal: AbortSignal
+): Promise<{ isRunning: boolean; findings: Finding[] }> {
   try {
-    return aboutSwarm(await askStatus(dataDir, signal))
+    return { isRunning: true, findings: aboutSwarm(await askStatus(dataDir, signal)) }
   } catch (error) {
     if (!(error instanceof ShoalError)) throw error
     const advice = error.code === 'NOT_RUNNING' ? 'Start one with "shoal up".' : undefined
-    return [{ state: 'note', what: error.message, advice }]
+    return { isRunning: false, findings: [{ state: 'note', what: error.message, advice }] }
   }
 }
 

@@ -47,7 +47,7 @@ Every command also takes --data-dir FOLDER, --config FILE, --json, --offline, --
 
 /** By what people want, those first that a newcomer needs. */
 const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
-  'To begin with:': [demoCommand(), upCommand(), runCommand(), statusCommand(), doctorCommand()],
+  'To begin with:': [demoCommand(), upCommand(), runCommand(), statusCommand(), doctorCommand(program)],
   'Models:': [
     ...[pullCommand(), listCommand(), showCommand(), rmCommand(), verifyCommand(), seedCommand()],
     publishCommand()
