@@ -122,7 +122,6 @@ export const chatRequest = z
     error: 'either a grammar or a response_format',
     path: ['grammar']
   })
-  .meta({ id: 'ChatCompletionRequest' })
 
 export type ChatRequest = z.output<typeof chatRequest>
 

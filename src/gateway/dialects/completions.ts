@@ -51,7 +51,6 @@ export const completionRequest = z
     error: 'the prompt’s log probabilities are not computed: either echo or logprobs',
     path: ['echo']
   })
-  .meta({ id: 'CompletionRequest' })
 
 type CompletionRequest = z.output<typeof completionRequest>
 

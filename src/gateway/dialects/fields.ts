@@ -92,7 +92,7 @@ export function toReasoning(value: z.output<typeof effort> | null | undefined): 
 export function refused(message: string, allowed: readonly unknown[] = []): z.ZodOptional<z.ZodUnknown> {
   const isAllowed = (value: unknown): boolean =>
     value === undefined || value === null || allowed.includes(value)
-  return z.unknown().refine(isAllowed, { error: message }).optional() as z.ZodOptional<z.ZodUnknown>
+  return z.unknown().refine(isAllowed, { error: message }).describe(`Refused: ${message}`).optional()
 }
 
 const UNREADABLE: Readonly<Record<string, string>> = {

@@ -94,16 +94,14 @@ const prompt = {
   mcp_servers: refused('tools are called by the program that asks, not here')
 }
 
-export const countRequest = z.object(prompt).meta({ id: 'CountTokensRequest' })
-export const messagesRequest = z
-  .object({
-    ...prompt,
-    max_tokens: tokenCount,
-    stop_sequences: z.array(z.string().min(1).max(1024)).max(16).nullish(),
-    stream: z.boolean().nullish(),
-    ...samplingFields
-  })
-  .meta({ id: 'MessagesRequest' })
+export const countRequest = z.object(prompt)
+export const messagesRequest = z.object({
+  ...prompt,
+  max_tokens: tokenCount,
+  stop_sequences: z.array(z.string().min(1).max(1024)).max(16).nullish(),
+  stream: z.boolean().nullish(),
+  ...samplingFields
+})
 
 type CountRequest = z.output<typeof countRequest>
 type MessagesRequest = z.output<typeof messagesRequest>

@@ -77,36 +77,34 @@ const format = z.discriminatedUnion(
   { error: 'the type has to be text, json_object or json_schema' }
 )
 
-export const responsesRequest = z
-  .object({
-    model,
-    input: z.union([z.string(), z.array(item).min(1)]),
-    instructions: z.string().nullish(),
-    ...samplingFields,
-    stop: maybeStop,
-    max_output_tokens: tokenCount.nullish(),
-    text: z
-      .object({
-        format: format.nullish(),
-        verbosity: refused('can’t be chosen: say how long the answer is to be', ['medium'])
-      })
-      .nullish(),
-    tools: z.array(tool).nullish(),
-    tool_choice: z.union([z.enum(['none', 'auto', 'required']), namedChoice]).nullish(),
-    parallel_tool_calls: z.boolean().nullish(),
-    reasoning: z.object({ effort: effort.nullish() }).nullish(),
-    include: z.array(z.string()).nullish().describe('`message.output_text.logprobs`'),
-    top_logprobs: z.int().min(0).max(MAX_ALTERNATIVES).nullish(),
-    stream: z.boolean().nullish(),
-    store: z.boolean().nullish().describe('Nothing is stored, whatever it says'),
-    metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
-    previous_response_id: refused(notStored),
-    conversation: refused(notStored),
-    background: refused('answers come while the client waits', [false]),
-    prompt: refused('prompts are not stored here: send them as `input`'),
-    truncation: refused('nothing is left out of an input that is too long', ['disabled'])
-  })
-  .meta({ id: 'ResponsesRequest' })
+export const responsesRequest = z.object({
+  model,
+  input: z.union([z.string(), z.array(item).min(1)]),
+  instructions: z.string().nullish(),
+  ...samplingFields,
+  stop: maybeStop,
+  max_output_tokens: tokenCount.nullish(),
+  text: z
+    .object({
+      format: format.nullish(),
+      verbosity: refused('can’t be chosen: say how long the answer is to be', ['medium'])
+    })
+    .nullish(),
+  tools: z.array(tool).nullish(),
+  tool_choice: z.union([z.enum(['none', 'auto', 'required']), namedChoice]).nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  reasoning: z.object({ effort: effort.nullish() }).nullish(),
+  include: z.array(z.string()).nullish().describe('`message.output_text.logprobs`'),
+  top_logprobs: z.int().min(0).max(MAX_ALTERNATIVES).nullish(),
+  stream: z.boolean().nullish(),
+  store: z.boolean().nullish().describe('Nothing is stored, whatever it says'),
+  metadata: z.record(z.string().max(64), z.string().max(512)).nullish(),
+  previous_response_id: refused(notStored),
+  conversation: refused(notStored),
+  background: refused('answers come while the client waits', [false]),
+  prompt: refused('prompts are not stored here: send them as `input`'),
+  truncation: refused('nothing is left out of an input that is too long', ['disabled'])
+})
 
 export type ResponsesRequest = z.output<typeof responsesRequest>
 
