@@ -11,8 +11,9 @@ import { EngineError } from './errors.ts'
 const MAX_GRAMMAR = 262_144
 const MAX_TEXT = 16_777_216
 const MAX_LIST = 4096
-/** llama.cpp's parser calls itself for every bracket, and runs out of stack at some ten thousand. */
-const MAX_GRAMMAR_DEPTH = 256
+/** Each is looked for at every token. */
+const MAX_TRIGGERS = 32
+const MAX_TRIGGER = 64
 /** As OpenAI's API has at most. */
 const MAX_ALTERNATIVES = 20
 /** A bias beyond any logit, yet finite after every division that follows. */
@@ -60,6 +61,7 @@ const SETTINGS = z.object({
     .min(0)
     .max(2 ** 32 - 1),
   grammar: z.string().max(MAX_GRAMMAR).optional(),
+  grammarTriggers: z.array(z.string().min(1).max(MAX_TRIGGER)).max(MAX_TRIGGERS).optional(),
   generatedFrom: count.optional(),
   alternatives: count.max(MAX_ALTERNATIVES).optional()
 })
@@ -169,21 +171,7 @@ export function checkSampler(description: EngineDescription, settings: SamplerSe
   }
   const longest = Math.max(data.penaltyLastN ?? 0, data.generatedFrom ?? 0, data.dry?.penaltyLastN ?? 0)
   if (longest > description.context) fail(`A setting looks ${longest} tokens back, beyond the context.`)
-  if (depth(data.grammar ?? '') > MAX_GRAMMAR_DEPTH) {
-    fail(`The grammar nests brackets more than ${MAX_GRAMMAR_DEPTH} deep.`)
-  }
   return data
-}
-
-/** Of a grammar's brackets, outside of texts, character classes and comments. */
-function depth(grammar: string): number {
-  let open = 0
-  let deepest = 0
-  for (const bracket of grammar.replace(/"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#.*/g, '')) {
-    if (bracket === '(') deepest = Math.max(deepest, ++open)
-    if (bracket === ')') open--
-  }
-  return deepest
 }
 
 export function checkText(text: string): void {

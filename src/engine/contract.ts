@@ -178,8 +178,13 @@ export interface SamplerSettings {
   /** Added to logits; -Infinity: never drawn while anything else can be. */
   readonly logitBias?: readonly { readonly token: number; readonly bias: number }[]
   readonly seed: number
-  /** GBNF with a rule `root`. */
+  /** GBNF with a rule `root`; tokens can't be named in it. */
   readonly grammar?: string
+  /**
+   * Until one of these texts has been drawn the grammar allows everything; from where it begins, it is the grammar's.
+   * A token that ends a trigger and goes on with what the grammar does not allow is not drawn.
+   */
+  readonly grammarTriggers?: readonly string[]
   /** Position of the first generated token: the grammar starts there, the prompt is not matched. */
   readonly generatedFrom?: number
   /**

@@ -220,13 +220,90 @@ describe('a grammar', () => {
   })
 
   test.each([
-    ['no GBNF', 'root := "a"', /does not parse/],
-    ['no rule root', 'main ::= "a"', /does not parse/],
-    ['left recursion', 'root ::= root "a" | "b"', /does not parse/],
+    ['no GBNF', 'root := "a"', /"::=" should come/],
+    ['no rule root', 'main ::= "a"', /no rule "root"/],
+    ['left recursion', 'root ::= root "a" | "b"', /left recursion of "root"/],
     ['endless depth', `root ::= ${'('.repeat(1e5)}"a"${')'.repeat(1e5)}`, /256 deep/]
   ])('%s is refused', async (_, bad, message) => {
     const refused = engine.setSampler(1, { ...GREEDY, grammar: bad })
     await expect(refused).rejects.toMatchObject({ code: 'INPUT', message: expect.stringMatching(message) })
+  })
+})
+
+describe('a grammar that waits for a trigger', () => {
+  let text: string
+  let trigger: string
+  let settings: SamplerSettings
+
+  beforeAll(async () => {
+    text = await textOf(engine, greedy)
+    trigger = await textOf(engine, greedy.slice(8, 11))
+    expect(text.indexOf(trigger)).toBe((await textOf(engine, greedy.slice(0, 8))).length)
+    const grammar = `root ::= "${trigger}" [0-9]{3} "!"`
+    settings = { ...GREEDY, grammar, grammarTriggers: ['<never>', trigger], generatedFrom: prompt.length }
+  })
+
+  test('changes nothing before, and holds from there on', async () => {
+    const before = text.slice(0, text.indexOf(trigger))
+    const drawn = await generate(engine, 1, prompt, COUNT, settings)
+    const end = drawn.indexOf(engine.description.endToken)
+    const said = await textOf(engine, drawn.slice(0, end))
+    expect(said.startsWith(before + trigger)).toBe(true)
+    expect(said.slice(before.length + trigger.length)).toMatch(/^[0-9]{3}!$/)
+    const never = { ...settings, grammarTriggers: ['<never>'] }
+    expect(await generate(engine, 1, prompt, COUNT, never)).toEqual(greedy)
+  })
+
+  test('is the same after rewinds, and where rows come once more', async () => {
+    const drawn = await generate(engine, 1, prompt, COUNT, settings)
+    for (const kept of [15, 10, 3, 0]) {
+      await engine.truncate(1, prompt.length + kept)
+      const rows = {
+        sequence: 1,
+        position: prompt.length + kept,
+        tokens: Int32Array.of(drawn[kept] as number)
+      }
+      expect([...(await runOne(engine, { ...rows, output: 'sample-last' }))]).toEqual([drawn[kept + 1]])
+    }
+    await engine.drop(2)
+    await engine.setSampler(2, settings)
+    const tokens = Int32Array.of(...prompt, ...drawn.slice(0, 13))
+    expect([...(await runOne(engine, { sequence: 2, position: 0, tokens, output: 'sample-last' }))]).toEqual([
+      drawn[13]
+    ])
+  })
+
+  test('takes triggers as they are, not as patterns', async () => {
+    const odd = ['.*', '(a+)+$', '[', '\\']
+    expect(await generate(engine, 1, prompt, COUNT, { ...settings, grammarTriggers: odd })).toEqual(greedy)
+  })
+})
+
+describe('grammars of strangers', () => {
+  let deep = 'root ::= r0\n'
+  for (let rule = 0; rule < 60; rule++) deep += `r${rule} ::= r${rule + 1} "a" | r${rule + 1} "b"\n`
+  const hostile: [string, string][] = [
+    ['more at least than at most', 'root ::= "a"{5,2}'],
+    ['hidden left recursion', 'root ::= n root "b" | "a"\nn ::= e\ne ::= ""'],
+    ['rules that begin alike', `${deep}r60 ::= "x"`],
+    ['stacks that double', 'root ::= s\ns ::= [ -~] s "a" | [ -~] s "b" | [ -~]'],
+    ['a token within a text', 'root ::= "a" <[290]>'],
+    ['an endless number', `root ::= "a"{${'9'.repeat(1000)}}`],
+    ['a text of no characters', 'root ::= "\\x00"'],
+    ['what cannot end', 'root ::= "a" root']
+  ]
+
+  test.each(hostile)('leave the engine and others alone: %s', async (_, grammar) => {
+    const { process } = engine.description
+    const attempt = generate(engine, 1, prompt, COUNT, { ...WARM, grammar, generatedFrom: prompt.length })
+    const others = generate(engine, 2, prompt, COUNT, GREEDY)
+    const outcome = await attempt.then(
+      (drawn) => drawn.length,
+      (error: unknown) => error
+    )
+    if (typeof outcome !== 'number') expect(outcome).toMatchObject({ code: 'INPUT' })
+    expect(await others).toEqual(greedy)
+    expect(engine.description.process).toBe(process)
   })
 })
 

@@ -112,6 +112,27 @@ describe('an answer goes on as if nothing had happened', () => {
     expect(undisturbed).not.toEqual(plain)
   })
 
+  test('when it loses the tail whose grammar has heard its trigger, or waits for it', async () => {
+    const prompt = await whole.tokenize(FISH)
+    const plain = await wholeAnswer(whole, prompt, TOKENS)
+    const text = Buffer.concat(
+      (await whole.pieces(Int32Array.from(plain))).map(({ bytes }) => bytes)
+    ).toString()
+    const trigger = text.slice(4, 9) // before the tail is lost, and the rest of it after that
+    for (const word of [trigger, text.slice(40, 46)]) {
+      const grammar = `root ::= ${JSON.stringify(word)} [0-9a-f]+`
+      const sampler = defaultSampler({ grammar, grammarTriggers: [word], generatedFrom: prompt.length })
+      await open(sampler)
+      const undisturbed = await all(session.generate(prompt, { maxTokens: TOKENS, endTokens: NO_END }))
+      await session.close()
+      expect(undisturbed).not.toEqual(plain)
+      await doubled()
+      await open(sampler)
+      expect(await answerDuring(prompt, () => swarm.lose(...nodes(2)))).toEqual(undisturbed)
+      await session.close()
+    }
+  })
+
   test('and says of each token how likely it was', async () => {
     const prompt = await whole.tokenize(FISH)
     const sampler = defaultSampler({ alternatives: 1 })

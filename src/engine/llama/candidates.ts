@@ -23,29 +23,18 @@ export class Candidates {
     this.#logits = new Float32Array(memory)
   }
 
-  /** One candidate per logit. */
-  fill(logits: Float32Array): void {
+  /** One candidate per logit; those whose `mask` is 0 can't be drawn. */
+  fill(logits: Float32Array, mask?: Uint8Array): void {
     for (let id = 0, cell = 0; id < logits.length; id++, cell += WORDS) {
       this.#ids[cell] = id
-      this.#logits[cell + 1] = logits[id] as number
+      this.#logits[cell + 1] = mask?.[id] === 0 ? Number.NEGATIVE_INFINITY : (logits[id] as number)
       this.#logits[cell + 2] = 0
     }
     this.#reset(logits.length)
   }
 
-  fillOne(token: number): void {
-    this.#ids[0] = token
-    this.#logits[1] = 1
-    this.#logits[2] = 0
-    this.#reset(1)
-  }
-
   #reset(size: number): void {
     koffi.encode(this.array, TokenDataArray, { data: this.#data, size, selected: -1, sorted: false })
-  }
-
-  logit(index: number): number {
-    return this.#logits[index * WORDS + 1] as number
   }
 
   /** The id that the samplers selected. */

@@ -222,9 +222,6 @@ export function loadLlama(options: { gpu: boolean }) {
     ]),
     llama_sampler_init_logit_bias: llama.func(
       'void *llama_sampler_init_logit_bias(int32_t n_vocab, int32_t count, llama_logit_bias *biases)'
-    ),
-    llama_sampler_init_grammar: llama.func(
-      'void *llama_sampler_init_grammar(void *vocab, const char *grammar, const char *root)'
     )
   }
   for (const path of folders) {

@@ -1,10 +1,11 @@
 /** A sequence's sampler: llama.cpp's chain, kept in step with the sequence's token ids. */
 import koffi from 'koffi'
 import type { SamplerSettings } from '../contract.ts'
-import { EngineError } from '../errors.ts'
+import { Constraint, type Cursor } from '../grammar/constraint.ts'
 import { Candidates } from './candidates.ts'
 import type { Llama, Pointer } from './library.ts'
 import { LogitBias } from './structs.ts'
+import type { Vocabulary } from './vocabulary.ts'
 
 /** No chain cuts below one candidate. */
 const MIN_KEEP = 1
@@ -30,39 +31,38 @@ export function drawSeed(seed: number, position: number): number {
 
 export class SequenceSampler {
   readonly #llama: Llama
-  readonly #vocab: Pointer
+  readonly #vocabulary: Vocabulary
   readonly #settings: SamplerSettings
   readonly #greedy: boolean
   readonly #dryLastN: number
   readonly #chain: Pointer
-  readonly #grammar: Pointer | null
+  readonly #constraint: Constraint | undefined
+  /** Where the grammar stands after the ids that were accepted. */
+  #cursor: Cursor | undefined
   readonly #candidates: Candidates
   /** Ids that the chain has accepted, from position 0. */
   readonly #accepted: number[] = []
 
   /** `context`: how far back a penalty over everything reaches. */
-  constructor(llama: Llama, vocab: Pointer, settings: SamplerSettings, context: number) {
+  constructor(llama: Llama, vocabulary: Vocabulary, settings: SamplerSettings, context: number) {
     this.#llama = llama
-    this.#vocab = vocab
+    this.#vocabulary = vocabulary
     this.#settings = settings
     const dryLastN = settings.dry?.penaltyLastN ?? 0
     this.#dryLastN = dryLastN < 0 ? context : dryLastN // llama.cpp takes -1 for 0
     this.#greedy = settings.temperature < LOWEST_TEMPERATURE
-    this.#grammar =
-      settings.grammar === undefined
-        ? null
-        : (llama.llama_sampler_init_grammar(vocab, settings.grammar, 'root') as Pointer | null)
-    if (settings.grammar !== undefined && this.#grammar === null) {
-      throw new EngineError('INPUT', 'The grammar does not parse: it must be GBNF with a rule "root".')
-    }
-    this.#candidates = new Candidates(this.#grammar === null ? 0 : llama.llama_vocab_n_tokens(vocab))
+    const { grammar, grammarTriggers = [] } = settings
+    this.#constraint =
+      grammar === undefined ? undefined : new Constraint(vocabulary.table, grammar, grammarTriggers)
+    this.#cursor = this.#constraint?.start
+    this.#candidates = new Candidates(this.#constraint === undefined ? 0 : vocabulary.size)
     this.#chain = this.#buildChain()
   }
 
   #buildChain(): Pointer {
     const llama = this.#llama
     const settings = this.#settings
-    const vocabulary = llama.llama_vocab_n_tokens(this.#vocab) as number
+    const { size: vocabulary, pointer } = this.#vocabulary
     const chain = llama.llama_sampler_chain_init({ no_perf: true }) as Pointer
     const add = (sampler: Pointer): void => llama.llama_sampler_chain_add(chain, sampler)
     const { logitBias, dry, penaltyLastN = 0 } = settings
@@ -89,7 +89,7 @@ export class SequenceSampler {
       const { multiplier, base, allowedLength, breakers } = dry
       add(
         llama.llama_sampler_init_dry(
-          this.#vocab,
+          pointer,
           multiplier,
           base,
           allowedLength,
@@ -122,20 +122,20 @@ export class SequenceSampler {
     while (same < shorter && this.#accepted[same] === history[same]) same++
     if (same < this.#accepted.length) {
       llama.llama_sampler_reset(this.#chain)
-      if (this.#grammar !== null) llama.llama_sampler_reset(this.#grammar)
       const visible = Math.max(0, same - this.#lookback)
       for (let position = visible; position < same; position++) {
         llama.llama_sampler_accept(this.#chain, history[position])
       }
-      for (let position = this.#generatedFrom; position < same; position++)
-        this.#acceptGrammar(history[position])
       this.#accepted.length = same
+      this.#cursor = this.#constraint?.start
+      for (let position = this.#generatedFrom; position < same; position++) {
+        if (!this.#acceptGrammar(history[position] as number)) return false
+      }
     }
     for (let position = same; position < length; position++) {
       const token = history[position] as number
-      if (position >= this.#generatedFrom && !this.#allows(token)) return false
+      if (position >= this.#generatedFrom && !this.#acceptGrammar(token)) return false
       llama.llama_sampler_accept(this.#chain, token)
-      if (position >= this.#generatedFrom) this.#acceptGrammar(token)
       this.#accepted.push(token)
     }
     return true
@@ -155,8 +155,12 @@ export class SequenceSampler {
     return Math.max(this.#settings.penaltyLastN ?? 0, this.#dryLastN)
   }
 
-  #acceptGrammar(token: number | undefined): void {
-    if (this.#grammar !== null) this.#llama.llama_sampler_accept(this.#grammar, token)
+  /** False, and nothing has changed, where the grammar does not let the token follow. */
+  #acceptGrammar(token: number): boolean {
+    if (this.#constraint === undefined || this.#cursor === undefined) return true
+    const next = this.#constraint.next(this.#cursor, token)
+    this.#cursor = next ?? this.#cursor
+    return next !== undefined
   }
 
   /**
@@ -164,12 +168,13 @@ export class SequenceSampler {
    * last batch. -1 when the grammar does not allow the history, or no token after it.
    */
   draw(context: Pointer, row: number, history: readonly number[], length: number): number {
+    this.#constraint?.beginDraw()
     if (!this.#sync(history, length)) return -1
     this.#reseed(length)
     const token =
-      this.#grammar === null
+      this.#constraint === undefined
         ? (this.#llama.llama_sampler_sample(this.#chain, context, row) as number)
-        : this.#drawConstrained(context, row)
+        : this.#drawConstrained(this.#constraint, context, row)
     if (token >= 0) this.#accepted.push(token)
     return token
   }
@@ -185,41 +190,30 @@ export class SequenceSampler {
     )
   }
 
-  /** Whether the grammar lets a token follow. */
-  #allows(token: number): boolean {
-    if (this.#grammar === null) return true
-    this.#candidates.fillOne(token)
-    this.#llama.llama_sampler_apply(this.#grammar, this.#candidates.array)
-    return this.#candidates.logit(0) !== Number.NEGATIVE_INFINITY
-  }
-
   /**
    * Draws freely first, and among what the grammar allows only when that token is not (llama.cpp's common
    * sampler does the same): a grammar over one candidate costs far less than over a whole vocabulary.
    */
-  #drawConstrained(context: Pointer, row: number): number {
+  #drawConstrained(constraint: Constraint, context: Pointer, row: number): number {
     const llama = this.#llama
-    const vocabulary = llama.llama_vocab_n_tokens(this.#vocab) as number
-    const logits = new Float32Array(koffi.view(llama.llama_get_logits_ith(context, row), vocabulary * 4))
+    const { size } = this.#vocabulary
+    const logits = new Float32Array(koffi.view(llama.llama_get_logits_ith(context, row), size * 4))
     this.#candidates.fill(logits)
     llama.llama_sampler_apply(this.#chain, this.#candidates.array)
     let token = this.#candidates.selected()
-    if (!this.#allows(token)) {
+    if (!this.#acceptGrammar(token)) {
       this.#reseed(this.#accepted.length) // the same random number again
-      this.#candidates.fill(logits)
-      llama.llama_sampler_apply(this.#grammar, this.#candidates.array)
+      this.#candidates.fill(logits, constraint.mask(this.#cursor as Cursor))
       llama.llama_sampler_apply(this.#chain, this.#candidates.array)
       token = this.#candidates.selected()
-      if (!this.#allows(token)) return -1 // a finished grammar in a vocabulary that has no end
+      if (!this.#acceptGrammar(token)) return -1 // a finished grammar in a vocabulary that has no end
     }
     llama.llama_sampler_accept(this.#chain, token)
-    this.#acceptGrammar(token)
     return token
   }
 
   free(): void {
     this.#llama.llama_sampler_free(this.#chain)
-    if (this.#grammar !== null) this.#llama.llama_sampler_free(this.#grammar)
     this.#candidates.free()
   }
 }

@@ -255,12 +255,7 @@ export class LlamaSpan {
 
   setSampler(sequence: number, settings: SamplerSettings): void {
     const state = this.#sequence(sequence)
-    const sampler = new SequenceSampler(
-      this.#llama,
-      this.vocabulary.pointer,
-      settings,
-      this.description.context
-    )
+    const sampler = new SequenceSampler(this.#llama, this.vocabulary, settings, this.description.context)
     state.sampler?.free()
     state.sampler = sampler
   }

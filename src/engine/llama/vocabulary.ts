@@ -1,4 +1,5 @@
 import { EngineError } from '../errors.ts'
+import type { TokenTable } from '../grammar/constraint.ts'
 import type { Llama, Pointer } from './library.ts'
 
 /** `LLAMA_VOCAB_TYPE_NONE` of llama.h. */
@@ -11,6 +12,7 @@ export class Vocabulary {
   readonly beginToken: number
   readonly endToken: number
   readonly #llama: Llama
+  #table: TokenTable | undefined
 
   constructor(llama: Llama, pointer: Pointer) {
     this.#llama = llama
@@ -45,6 +47,23 @@ export class Vocabulary {
     const again = call(exact)
     if (again < 0) throw new EngineError('INPUT', 'The text is too long to tokenize.')
     return exact.slice(0, again)
+  }
+
+  /** All tokens' texts, as grammars see them. Read when they are needed first: half a second for a large vocabulary. */
+  get table(): TokenTable {
+    this.#table ??= this.#readTable()
+    return this.#table
+  }
+
+  #readTable(): TokenTable {
+    const pieces = Array.from({ length: this.size }, (_, token) => this.piece(token, true))
+    const offsets = new Int32Array(this.size + 1)
+    for (const [token, { bytes }] of pieces.entries())
+      offsets[token + 1] = (offsets[token] as number) + bytes.length
+    const bytes = new Uint8Array(offsets[this.size] as number)
+    for (const [token, piece] of pieces.entries()) bytes.set(piece.bytes, offsets[token])
+    const ends = new Set([...pieces.keys()].filter((token) => pieces[token]?.end))
+    return { bytes, offsets, ends }
   }
 
   piece(token: number, special: boolean): { bytes: Uint8Array; end: boolean } {

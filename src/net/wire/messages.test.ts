@@ -176,6 +176,16 @@ describe('bounds', () => {
       { ...OPEN, sampler: { ...sampler, alternatives: 21 } },
       'sampler.alternatives'
     ],
+    [
+      'an empty trigger',
+      { ...OPEN, sampler: { ...sampler, grammarTriggers: [''] } },
+      'sampler.grammarTriggers.0'
+    ],
+    [
+      'more triggers than 32',
+      { ...OPEN, sampler: { ...sampler, grammarTriggers: Array(33).fill('a') } },
+      'sampler.grammarTriggers'
+    ],
     ['a nonce beyond 53 bits', { type: 'ping', nonce: 2 ** 53 }, 'nonce'],
     ['a fraction of a row', { type: 'opened', maxRows: 1.5, capacity: 1 }, 'maxRows']
   ]

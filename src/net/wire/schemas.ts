@@ -14,6 +14,7 @@ import {
   MAX_EXTENSIONS,
   MAX_GOSSIP_BYTES,
   MAX_GRAMMAR_CHARACTERS,
+  MAX_GRAMMAR_TRIGGERS,
   MAX_INT32,
   MAX_LOGIT_BIASES,
   MAX_PEERS,
@@ -23,6 +24,7 @@ import {
   MAX_STAGES,
   MAX_SUMMARIES,
   MAX_TIMINGS,
+  MAX_TRIGGER_CHARACTERS,
   MAX_TTL_SECONDS,
   MAX_UINT32,
   MAX_WANTS,
@@ -60,6 +62,13 @@ const bytes16 = z
   .instanceof(Uint8Array)
   .refine((value) => value.byteLength === TICKET_BYTES, `must have ${TICKET_BYTES} bytes`)
   .transform((value) => new Uint8Array(value))
+/** Absent and empty are the same on the wire. */
+const optionalArray = <T extends z.ZodType>(item: T, max: number) =>
+  z
+    .array(item)
+    .max(max)
+    .transform((list) => (list.length === 0 ? undefined : list))
+    .optional()
 const modelId = z.string().regex(/^[0-9a-f]{64}$/)
 const peer = z.string().min(1).max(128)
 const addresses = z.array(z.string().max(512)).max(MAX_ADDRESSES)
@@ -93,6 +102,7 @@ const sampler = z.object({
   logitBias: z.array(z.object({ token, bias: float })).max(MAX_LOGIT_BIASES),
   seed: uint32,
   grammar: z.string().max(MAX_GRAMMAR_CHARACTERS),
+  grammarTriggers: optionalArray(z.string().min(1).max(MAX_TRIGGER_CHARACTERS), MAX_GRAMMAR_TRIGGERS),
   generatedFrom: position,
   alternatives: z.int().min(0).max(MAX_ALTERNATIVES).optional()
 })
@@ -141,11 +151,7 @@ const drawnTokens = z
     epoch: uint32,
     position,
     tokens: z.array(token).min(1).max(MAX_ROWS),
-    logs: z
-      .array(drawLog)
-      .max(MAX_ROWS)
-      .transform((logs) => (logs.length === 0 ? undefined : logs)) // absent, on the wire
-      .optional()
+    logs: optionalArray(drawLog, MAX_ROWS)
   })
   .refine(({ tokens, logs }) => logs === undefined || logs.length === tokens.length, {
     message: 'must have one for each token',

@@ -37,7 +37,9 @@ export interface SamplerOptions {
   seed: number
   /** GBNF; empty for none. */
   grammar: string
-  /** Position of the first generated token, where the grammar begins. */
+  /** The grammar begins where one of these texts does, once it has been drawn. Absent: with the first token. */
+  grammarTriggers?: string[] | undefined
+  /** Position of the first generated token, where the grammar begins, or triggers are looked for. */
   generatedFrom: number
   /** Tell how likely each drawn token was, and so many of the most likely ones: 0 to 20. Absent: nothing. */
   alternatives?: number | undefined
