@@ -40,6 +40,8 @@ export class SequenceSampler {
   /** Where the grammar stands after the ids that were accepted. */
   #cursor: Cursor | undefined
   readonly #candidates: Candidates
+  /** A grammar that took too much time; there is no draw after that. */
+  #failure: unknown
   /** Ids that the chain has accepted, from position 0. */
   readonly #accepted: number[] = []
 
@@ -165,9 +167,20 @@ export class SequenceSampler {
 
   /**
    * Draws the token at position `length`, after the ids `history[0..length)`, from the logits of `row` of the
-   * last batch. -1 when the grammar does not allow the history, or no token after it.
+   * last batch. -1 when the grammar does not allow the history, or no token after it. Throws an EngineError INPUT where
+   * the grammar takes too much time.
    */
   draw(context: Pointer, row: number, history: readonly number[], length: number): number {
+    if (this.#failure !== undefined) throw this.#failure // a batch that fails is run again in halves
+    try {
+      return this.#draw(context, row, history, length)
+    } catch (error) {
+      this.#failure = error
+      throw error
+    }
+  }
+
+  #draw(context: Pointer, row: number, history: readonly number[], length: number): number {
     this.#constraint?.beginDraw()
     if (!this.#sync(history, length)) return -1
     this.#reseed(length)
