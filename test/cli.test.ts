@@ -280,6 +280,85 @@ describe('finish', () => {
   })
 })
 
+describe('looking at a node from outside', () => {
+  test('ps, ping and logs', async () => {
+    const address = await up('0-8')
+    const peer = address.split('/').at(-1) as string
+    const dataDir = join(folder, 'up-0-8')
+    const [ps, ping, short, logs] = await Promise.all([
+      shoal('ps', '--json'),
+      shoal('ping', address, '--count', '1'),
+      shoal('ping', peer.slice(-8), '--count', '1', '--json', '--data-dir', dataDir),
+      shoal('logs', '--data-dir', dataDir)
+    ])
+    const mine = JSON.parse(ps.stdout).find((node: { peer: string }) => node.peer === peer)
+    expect(mine).toMatchObject({ folder: dataDir, hosting: [{ start: 0, end: 8 }], sessions: 0 })
+    expect(mine.memoryBytes).toBeGreaterThan(50e6) // the node, its engine and the model
+    expect(ping.stdout).toMatch(new RegExp(`^${peer}: \\d+\\.\\d\\d ms, direct\\nleast `))
+    expect(JSON.parse(short.stdout)).toMatchObject({ peer, way: 'direct' })
+    expect(logs.stdout).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z info {2}\S+ listens on /)
+  })
+
+  test('nobody there', async () => {
+    const [ps, ping, offline] = await Promise.all([
+      shoal('ps', '--quiet', '--data-dir', join(folder, 'none')),
+      shoal('ping', 'abcdefgh', '--data-dir', join(folder, 'none')),
+      shoal('ping', '/ip4/192.0.2.1/tcp/1', '--offline')
+    ])
+    expect(ps).toEqual({ code: 0, stdout: '', stderr: '' })
+    expect([ping.code, ping.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^error: Nobody known here is called abcdefgh/)
+    ])
+    expect([offline.code, offline.stderr]).toEqual([1, expect.stringMatching(/^error: may not dial/)])
+  })
+})
+
+describe('settings', () => {
+  test('are kept, listed with where they come from, and used', async () => {
+    const config = ['--config', join(folder, 'set.toml')]
+    await writeFile(join(folder, 'set.toml'), '')
+    const set = await shoal('config', 'set', 'run.max-tokens', '3', ...config)
+    expect([set.code, set.stdout, set.stderr]).toEqual([
+      0,
+      '',
+      expect.stringMatching(/^run\.max-tokens is set in /)
+    ])
+    const [get, list, address] = await Promise.all([
+      shoal('config', 'get', 'run.max-tokens', ...config),
+      shoal(...config, 'config', '--json'),
+      up('0-8')
+    ])
+    expect(get.stdout).toBe('3\n')
+    expect(JSON.parse(list.stdout)).toContainEqual({ key: 'run.max-tokens', value: 3, source: 'config' })
+    const answer = await shoal('run', DEMO, PROMPT, '--peer', address, '--json', ...config)
+    expect(JSON.parse(answer.stdout).tokens).toBe(3)
+  })
+
+  test('that are wrong are said before anything is done', async () => {
+    await writeFile(join(folder, 'wrong.toml'), '[up]\nmemroy = 1\n')
+    const config = ['--config', join(folder, 'wrong.toml')]
+    const [up, doctor, unset] = await Promise.all([
+      shoal('up', ...config),
+      shoal('doctor', ...config),
+      shoal('config', 'set', 'up.memroy', '1', '--config', join(folder, 'new.toml'))
+    ])
+    expect([up.code, up.stdout, up.stderr]).toEqual([
+      2,
+      '',
+      expect.stringMatching(/^error: .*Did you mean up\.memory\?\n$/)
+    ])
+    expect([doctor.code, doctor.stdout]).toEqual([1, expect.stringMatching(/^BAD {2}.*up\.memroy/)])
+    expect([unset.code, existsSync(join(folder, 'new.toml'))]).toEqual([2, false])
+  })
+})
+
+test('a service is printed, and nothing is written', async () => {
+  const { code, stdout } = await shoal('service', 'install', '--print', '--data-dir', join(folder, 'service'))
+  expect([code, existsSync(join(folder, 'service'))]).toEqual([0, false])
+  expect(stdout).toContain(`"up" "--data-dir" "${join(folder, 'service')}"`)
+})
+
 describe('certify', () => {
   test('compares the demo model', async () => {
     const { code, stdout } = await shoal('certify', DEMO, '--cut', '3,6', '--cut', '4')
@@ -307,6 +386,11 @@ describe('what goes wrong is said, without a stack', () => {
   test.each([
     ['an unknown option', ['up', '--frob'], 2, /unknown option '--frob'\n\(see --help\)/],
     ['an unknown command', ['frob'], 2, /unknown command 'frob'/],
+    ['a mistyped command', ['statsu'], 2, /Did you mean status\?/],
+    ['a mistyped option', ['up', '--memroy', '1GB'], 2, /Did you mean --memory\?/],
+    ['a file of settings that is not there', ['list', '--config', '/nowhere.toml'], 2, /no file of settings/],
+    ['a model that is not here', ['pull', 'llama3.2:1b', '--offline'], 1, /--offline forbids it/],
+    ['others without a network', ['netcheck', '--offline'], 2, /leave --offline out/],
     ['a number out of range', ['demo', '--nodes', '0'], 2, /integer from 1 to 64/],
     ['no number', ['run', DEMO, 'x', '--temperature', 'hot'], 2, /number from 0 to 100/],
     ['blocks that are no range', ['up', '--model', DEMO, '--blocks', '5-3'], 2, /START-END/],
