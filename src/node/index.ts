@@ -5,7 +5,7 @@ export { type Invitation, type InviteInit, invite, isFounder, joinPrivate } from
 export type { FetchOptions, Library, LibraryInit, NamedModel } from './library.ts'
 export { licenceOf } from './model-finder.ts'
 export { runningNodes } from './neighbours.ts'
-export { type ContributionSettings, type HostingSettings, Node, type NodeSettings } from './node.ts'
+export { Node } from './node.ts'
 export { type LogLine, NodeLog, readLog } from './node-log.ts'
 export type { WayRequest } from './participant.ts'
 export {
@@ -17,6 +17,7 @@ export {
   neighboursFolder,
   places
 } from './paths.ts'
+export type { ContributionSettings, HostingSettings, NodeSettings } from './settings.ts'
 export type { JoinStep, ModelStatus, NodeStatus } from './status.ts'
 export { type StoredEntry, storedModel, storedModels } from './stored-models.ts'
 export { type PrivateSwarm, readSwarmFile, type SwarmFile } from './swarm-file.ts'

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { askNode } from './instance.ts'
 import { Neighbours } from './neighbours.ts'
-import { Node, type NodeSettings } from './node.ts'
+import { Node } from './node.ts'
+import type { NodeSettings } from './settings.ts'
 
 const DEMO = 'models/demo.gguf'
 const ENGINE = { context: 256, sessions: 1, threads: 1, gpuLayers: 0, kvType: 'f16' } as const

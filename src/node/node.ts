@@ -1,90 +1,24 @@
 import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { multiaddr } from '@multiformats/multiaddr'
 import { makeFolder, ShoalError, type Startable, systemClock, VERSION } from '../common/index.ts'
-import {
-  createHost,
-  dialScope,
-  type Host,
-  type HostInit,
-  type HostLogger,
-  type StageInfo
-} from '../net/index.ts'
+import { createHost, type Host, type StageInfo } from '../net/index.ts'
 import { Relays } from '../session/index.ts'
 import { type Stage, StageServer } from '../stage/index.ts'
 import type { Route, Swarm } from '../swarm/index.ts'
 import { Contributor } from './contributor.ts'
+import { checkAddress, hostInit, listenOn, staysHere } from './host-init.ts'
 import { type EngineSettings, Hosting } from './hosting.ts'
 import { type FinishProgress, Instance } from './instance.ts'
 import { deputise } from './invitation.ts'
-import { Library, type LibraryInit } from './library.ts'
-import { peerLists } from './membership.ts'
+import { Library } from './library.ts'
 import { Neighbours } from './neighbours.ts'
 import { Participant, type WayRequest } from './participant.ts'
+import type { NodeSettings } from './settings.ts'
 import { openShelf } from './shelf.ts'
-import type { NodeStatus } from './status.ts'
+import type { ModelStatus, NodeStatus } from './status.ts'
 import type { SwarmFile } from './swarm-file.ts'
 
-/** A span to host, whatever the swarm lacks. */
-export interface HostingSettings extends EngineSettings {
-  /** As the library finds it: a GGUF file, a name, an id. */
-  readonly model: string
-  /** Blocks `[start, end)`; default: all. */
-  readonly blocks?: { readonly start: number; readonly end: number } | undefined
-}
-
-/** To host what the swarm lacks most. */
-export interface ContributionSettings extends EngineSettings {
-  /** As the library finds them: GGUF files, names, ids. */
-  readonly models: readonly string[]
-  /** Most memory for weights and KV cache, in bytes; default: half of what is free. */
-  readonly memoryBytes?: number | undefined
-}
-
-export interface NodeSettings {
-  /** Identity and spans are kept here; only one node at a time can use it. */
-  readonly dataDir: string
-  /** Multiaddrs; empty: only dials. Default: by what was joined. */
-  readonly listen?: readonly string[]
-  /** Multiaddrs of nodes to know from the start. */
-  readonly peers: readonly string[]
-  /** What this machine has joined. Default: nothing, and nothing but loopback is dialled. */
-  readonly joined?: SwarmFile
-  /** Folder in which nodes of this machine find each other. Default: they don't. */
-  readonly neighbours?: string | undefined
-  readonly hosting?: HostingSettings
-  readonly contribution?: ContributionSettings
-  /** Private swarms: host what a planner says. */
-  readonly acceptPlans?: boolean
-  /** A new identity that is not kept, and no hold on the folder: for consumers that come and go. */
-  readonly ephemeral?: boolean
-  /** Contact nothing outside this machine, whatever was joined. */
-  readonly offline?: boolean | undefined
-  /** Models on disk, and how pieces of them come and go. Default: in `dataDir`. */
-  readonly library?: Partial<LibraryInit>
-  /** Bytes per session of what was sent, kept in memory for replay; what is more goes to disk. Default 16 MiB. */
-  readonly replayMemoryBytes?: number
-  readonly logger?: HostLogger
-  readonly onProgress?: (message: string, level: 'info' | 'warning') => void
-  /** `shoal finish` asks for it: call `finish`, then `stop`. Default: just that. */
-  readonly onFinish?: () => void
-}
-
 const NOTHING_JOINED: SwarmFile = { kind: 'local', asked: false, allow: [], block: [] }
-/** Only this machine can connect until swarms are joined on purpose. */
-const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
-/** Beside the API's 8642. */
-const PORT = 8643
-const EVERYWHERE = [
-  `/ip4/0.0.0.0/tcp/${PORT}`,
-  `/ip6/::/tcp/${PORT}`,
-  `/ip4/0.0.0.0/tcp/${PORT + 1}/ws`,
-  `/ip4/0.0.0.0/udp/${PORT}/webrtc-direct`
-]
-/** All that helps others to reach this node, and it to help others. Not DCUtR: docs/NAT.md says why. */
-const NAT = { relay: true, useRelays: true, webrtc: true, upnp: true, autonat: true }
-/** For who only asks. */
-const NAT_OUTWARDS = { webrtc: true }
 /** Of what is free when it starts: people go on using their machine. */
 const MEMORY_SHARE = 0.5
 /**
@@ -179,6 +113,11 @@ export class Node implements Startable {
   /** What it tells others that it hosts. */
   get hosted(): StageInfo[] {
     return this.#finishing === undefined ? this.#server.infos : []
+  }
+
+  /** All that it knows of, hosted by anybody. */
+  get models(): ModelStatus[] {
+    return this.#participant?.models ?? []
   }
 
   /** Its part in a swarm; to be asked for once it has started. */
@@ -374,26 +313,32 @@ export class Node implements Startable {
         return { peer, addresses, ...(rttMs === undefined ? {} : { rttMs }) }
       })
     )
-    const engineBytes = await this.stage?.engine.memory().catch(() => undefined) // it may be ending
-    const { kind } = this.#joined
     const now = performance.now()
     return {
-      ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers },
+      ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers, ...this.facts },
       uptimeSeconds: Math.round((now - (this.#startedAt ?? now)) / 1000),
-      swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
       join: this.#participant?.steps ?? [],
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
-        model,
-        name,
-        start,
-        end,
-        blockCount
+        ...{ model, name, start, end, blockCount }
       })),
-      placement: this.#startedAt === undefined ? 'starting' : (this.#contributor?.status ?? ''),
-      models: (this.#participant?.models ?? []).slice(0, MAX_MODELS),
-      sessions: this.#server.sessions,
-      memoryBytes: process.memoryUsage.rss() + (engineBytes ?? 0)
+      models: this.models.slice(0, MAX_MODELS)
     }
+  }
+
+  /** What of its status is known at once. */
+  get facts(): Pick<NodeStatus, 'swarm' | 'placement' | 'sessions'> {
+    const { kind } = this.#joined
+    return {
+      swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
+      placement: this.#startedAt === undefined ? 'starting' : (this.#contributor?.status ?? ''),
+      sessions: this.#server.sessions
+    }
+  }
+
+  /** Why it can't answer now, in plain words; undefined: it can. */
+  get notReady(): string | undefined {
+    if (this.#startedAt === undefined) return 'the node is starting'
+    return this.#finishing === undefined ? undefined : 'the node is leaving'
   }
 
   /**
@@ -446,49 +391,4 @@ export class Node implements Startable {
     await this.library.stop()
     await this.#instance?.release()
   }
-}
-
-function checkAddress(address: string): void {
-  try {
-    multiaddr(address)
-  } catch (cause) {
-    const message = `${address} is no address of a node: it must be a multiaddr, such as /ip4/127.0.0.1/tcp/8643.`
-    throw new ShoalError('ADDRESS', message, { cause })
-  }
-}
-
-function listenOn({ listen, offline }: NodeSettings, { kind }: SwarmFile): readonly string[] {
-  if (listen !== undefined) return offline ? listen.filter(isLoopback) : listen
-  if (kind === 'local' || offline) return LOOPBACK
-  // WebRTC Direct has no handshake that a pre-shared key could protect.
-  return kind === 'public' ? EVERYWHERE : EVERYWHERE.filter((address) => !address.includes('webrtc-direct'))
-}
-
-/** What was joined decides what is dialled. */
-function hostInit(settings: NodeSettings, joined: SwarmFile): HostInit {
-  const { dataDir, ephemeral, logger } = settings
-  const listen = listenOn(settings, joined)
-  const isAlone = staysHere(settings, joined)
-  return {
-    identity: ephemeral ? { ephemeral: true } : { keyPath: join(dataDir, 'identity.key') },
-    listen: [...listen],
-    dialGate: dialScope(isAlone ? 'loopback' : 'any'),
-    gate: peerLists(joined),
-    ...(joined.kind === 'private' ? { preSharedKey: joined.key } : {}),
-    ...(isAlone ? {} : { kademlia: true, mdns: true, nat: listen.length > 0 ? NAT : NAT_OUTWARDS }),
-    ...(logger === undefined ? {} : { logger })
-  }
-}
-
-/** Nothing has been joined, or the node listens on this machine only: then it looks for nobody elsewhere. */
-function staysHere({ listen, offline }: NodeSettings, { kind }: SwarmFile): boolean {
-  return (
-    offline === true ||
-    kind === 'local' ||
-    (listen !== undefined && listen.length > 0 && listen.every(isLoopback))
-  )
-}
-
-function isLoopback(address: string): boolean {
-  return /^\/(ip4\/127\.|ip6\/::1\/)/.test(address)
 }
