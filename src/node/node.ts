@@ -313,9 +313,11 @@ export class Node implements Startable {
         return { peer, addresses, ...(rttMs === undefined ? {} : { rttMs }) }
       })
     )
+    const engineBytes = await this.stage?.engine.memory().catch(() => undefined) // it may be ending
     const now = performance.now()
     return {
       ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers, ...this.facts },
+      memoryBytes: process.memoryUsage.rss() + (engineBytes ?? 0),
       uptimeSeconds: Math.round((now - (this.#startedAt ?? now)) / 1000),
       join: this.#participant?.steps ?? [],
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
