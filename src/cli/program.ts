@@ -12,6 +12,7 @@ import { evalCommand } from './eval.ts'
 import { finishCommand } from './finish.ts'
 import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
+import { keysCommand } from './keys.ts'
 import { leaveCommand } from './leave.ts'
 import { listCommand } from './list.ts'
 import { logsCommand } from './logs.ts'
@@ -55,6 +56,7 @@ const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
   'The node of this machine:': [
     ...[psCommand(), peersCommand(), pingCommand(), netcheckCommand(), logsCommand(), finishCommand()]
   ],
+  'For others, over HTTP:': [keysCommand()],
   'Swarms:': [joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand(), planCommand()],
   'Tools for models:': [certifyCommand(), quantizeCommand(), evalCommand()],
   'This program:': [
