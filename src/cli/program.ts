@@ -84,13 +84,24 @@ export function makeProgram(): Command {
     .showHelpAfterError('(see --help)')
     .enablePositionalOptions()
     .addHelpText('after', EXAMPLES)
-    .configureHelp({ subcommandDescription: (command) => firstSentence(command.description()) })
+    .configureHelp({
+      subcommandDescription: (command) => firstSentence(command.description()),
+      subcommandTerm: term
+    })
+    .commandsGroup('This program:')
+    .helpCommand(true) // in that group
     .exitOverride()
   for (const [heading, commands] of Object.entries(groups(program))) {
     for (const command of commands) program.addCommand(prepared(command).helpGroup(heading))
   }
   for (const option of everywhere()) program.addOption(option.hideHelp()) // EXAMPLES names them
   return program.hook('preAction', (_, command) => beforeAction(program, command))
+}
+
+/** All take options. */
+function term(command: Command): string {
+  const names = [command.name(), ...command.aliases()].join('|')
+  return `${names} ${command.usage().replace(/^\[options\] ?/, '')}`.trim()
 }
 
 function firstSentence(text: string): string {
@@ -101,7 +112,8 @@ function firstSentence(text: string): string {
 function prepared(command: Command): Command {
   command.showHelpAfterError('(see --help)').exitOverride()
   for (const below of command.commands) prepared(below)
-  if (command.commands.length > 0) return command
+  if (command.commands.length > 0) return command.configureHelp({ subcommandTerm: term })
+  command.addHelpOption(new Option('-h, --help', 'this text').helpGroup('Everywhere:'))
   for (const option of everywhere()) {
     const own = command.options.find(({ long }) => long === option.long)
     if (own === undefined) command.addOption(option)

@@ -32,7 +32,6 @@ function systemd({ command, environment }: ServiceInit): ServiceFile {
   const folder = environment.XDG_CONFIG_HOME || join(homedir(), '.config')
   const text = `[Unit]
 Description=Shoal node
-After=network-online.target
 
 [Service]
 ExecStart=${command.map(systemdQuoted).join(' ')}
