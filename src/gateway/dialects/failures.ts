@@ -12,14 +12,18 @@ export function anthropicError({ message, kind }: GatewayError, requestId: strin
   return { type: 'error', error: { type: kind.anthropic, message }, request_id: requestId }
 }
 
+/** OpenAI's name for it, and Anthropic's. */
+export function requestHeaders(requestId: string): Record<string, string> {
+  return { 'x-request-id': requestId, 'request-id': requestId }
+}
+
 /** In the form of the dialect that the path belongs to, OpenAI's where it belongs to none. */
 export function errorResponse(c: Context<GatewayEnv>, error: GatewayError): Response {
   const isAnthropic = speaksAnthropic(c) || /^\/v1\/messages(\/|$)/.test(c.req.path)
   const { kind, data } = error
   const requestId = c.get('requestId')
   const status = (isAnthropic && kind.anthropicStatus) || kind.status
-  const headers: Record<string, string> = { 'x-request-id': requestId }
-  if (isAnthropic) headers['request-id'] = requestId
+  const headers = requestHeaders(requestId)
   if (data.retryAfterSeconds !== undefined) headers['retry-after'] = String(data.retryAfterSeconds)
   // Clients try everything from 500 on again, unless they are told not to.
   if (error.code === 'NOT_SUPPORTED') headers['x-should-retry'] = 'false'

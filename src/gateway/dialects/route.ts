@@ -6,7 +6,7 @@ import type { Clock } from '../../common/index.ts'
 import type { GatewayEnv } from '../env.ts'
 import { type GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from './body.ts'
-import { errorResponse } from './failures.ts'
+import { errorResponse, requestHeaders } from './failures.ts'
 import { Inquiry } from './inquiry.ts'
 import { type Renderer, stream } from './sse.ts'
 import { collect, type Ended } from './whole.ts'
@@ -60,7 +60,7 @@ export function guarded(
   params?: Readonly<Record<string, string>>
 ): (c: Context<GatewayEnv>) => Promise<Response> {
   return async (c) => {
-    c.header('x-request-id', c.get('requestId'))
+    for (const [name, value] of Object.entries(requestHeaders(c.get('requestId')))) c.header(name, value)
     try {
       return await handle(c)
     } catch (error) {
