@@ -57,6 +57,12 @@ export class Answers {
     this.#handlers = handlers
   }
 
+  /** Throws NetError REFUSED. */
+  get handlers(): Handlers {
+    if (this.#handlers === undefined) throw new NetError('REFUSED', 'this node serves nobody')
+    return this.#handlers
+  }
+
   async register(libp2p: Libp2pNode): Promise<void> {
     for (const [protocol, answer] of Object.entries(ANSWERS)) {
       const handler = (stream: Stream, connection: Connection) =>
@@ -76,9 +82,9 @@ export class Answers {
     })
     const fail = (error: unknown) => raw.abort(error instanceof Error ? error : new Error(String(error)))
     try {
-      if (this.#handlers === undefined) throw new NetError('REFUSED', 'this node serves nobody')
+      const { handlers } = this
       const isRefused = refuse !== undefined && !this.#limits.admits(raw.peer)
-      const done = isRefused ? refuse(raw, this.#unread) : answer(raw, this.#handlers, this.#unread)
+      const done = isRefused ? refuse(raw, this.#unread) : answer(raw, handlers, this.#unread)
       Promise.resolve(done).catch(fail)
     } catch (error) {
       fail(error)

@@ -12,6 +12,7 @@ import { loadIdentity } from './identity.ts'
 import { findProviders, provide } from './kademlia.ts'
 import { KnownAddresses } from './known-addresses.ts'
 import { createNode, type Libp2pNode } from './libp2p.ts'
+import { Loopback } from './loopback.ts'
 import { RawPieceStream } from './piece-stream.ts'
 import * as protocols from './protocols.ts'
 import type { RawStream } from './raw-stream.ts'
@@ -65,6 +66,7 @@ class Libp2pHost implements Host {
   readonly #key: PrivateKey
   readonly #gate: Gate
   readonly #answers: Answers
+  readonly #loopback: Loopback
   readonly #logger: HostLogger
   readonly #known = new KnownAddresses()
   readonly #connected = new Listeners<string>()
@@ -87,6 +89,7 @@ class Libp2pHost implements Host {
     this.#answers = new Answers(clock, this.#logger, (peer) =>
       this.cut(peer, 'too many requests', FLOOD_CUT_MS)
     )
+    this.#loopback = new Loopback(this.peerId, () => this.#answers.handlers, this.#logger)
   }
 
   get addresses(): string[] {
@@ -161,7 +164,9 @@ class Libp2pHost implements Host {
     this.#identified.clear()
     this.#gossip.stop()
     // Sessions end now: a graceful close would wait for every stream's other half.
-    end(libp2p?.getConnections() ?? [], new NetError('STOPPED', 'this node is stopping'))
+    const reason = new NetError('STOPPED', 'this node is stopping')
+    this.#loopback.stop(reason)
+    end(libp2p?.getConnections() ?? [], reason)
     await libp2p?.stop()
   }
 
@@ -187,10 +192,12 @@ class Libp2pHost implements Host {
   }
 
   async info(peer: string, addresses: string[], signal?: AbortSignal): Promise<Info> {
+    if (peer === this.peerId) return this.#self.info()
     return requests.askInfo(await this.#open(protocols.INFO_PROTOCOL, peer, addresses, signal), signal)
   }
 
   async openControl(peer: string, addresses: string[], signal?: AbortSignal): Promise<ControlStream> {
+    if (peer === this.peerId) return this.#self.openControl(signal)
     return new RawControlStream(await this.#open(protocols.CONTROL_PROTOCOL, peer, addresses, signal))
   }
 
@@ -200,6 +207,7 @@ class Libp2pHost implements Host {
     ticket: Uint8Array,
     signal?: AbortSignal
   ): Promise<DataSender> {
+    if (peer === this.peerId) return this.#self.openData(ticket, signal)
     const raw = await this.#open(protocols.DATA_PROTOCOL, peer, addresses, signal)
     return protocols.presentTicket(raw, ticket, signal)
   }
@@ -214,6 +222,7 @@ class Libp2pHost implements Host {
     request: SwarmRequest,
     signal?: AbortSignal
   ): Promise<SwarmAnswer> {
+    if (peer === this.peerId) return this.#self.ask(request, signal)
     signal?.throwIfAborted()
     try {
       const raw = await this.#open(protocols.SWARM_PROTOCOL, peer, addresses, signal)
@@ -288,6 +297,12 @@ class Libp2pHost implements Host {
 
   #open(protocol: Protocol, peer: string, addresses: string[], signal?: AbortSignal): Promise<RawStream> {
     return this.#running().connections.open(protocol, peer, addresses, signal)
+  }
+
+  /** Streams to this node itself. */
+  get #self(): Loopback {
+    this.#running()
+    return this.#loopback
   }
 
   #running(): Running {

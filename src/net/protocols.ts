@@ -43,7 +43,7 @@ export const MAX_UNSENT_BYTES = {
 }
 
 /** One round trip and a look into a map; the rest is for slow lines, and for an `open` that is still under way. */
-const HANDSHAKE_TIMEOUT_MS = 10_000
+export const HANDSHAKE_TIMEOUT_MS = 10_000
 const DATA_VERSION = 1
 const ACCEPTED = 1
 /** The byte above, u32 epoch, u32 length, u32 most rows. */
@@ -134,18 +134,18 @@ export async function answerData(raw: RawStream, handlers: Handlers): Promise<vo
   else raw.abort(new NetError('REFUSED', `${raw.peer} presented a ticket that nobody gave out`))
 }
 
+/** Throws {@link WireError}. */
+export function checkTicket({ byteLength }: Uint8Array): void {
+  if (byteLength === TICKET_BYTES) return
+  throw new WireError('INVALID', `a ticket of ${byteLength} bytes: must be ${TICKET_BYTES}`, 'ticket')
+}
+
 export async function presentTicket(
   raw: RawStream,
   ticket: Uint8Array,
   signal?: AbortSignal
 ): Promise<DataSender> {
-  if (ticket.byteLength !== TICKET_BYTES) {
-    throw new WireError(
-      'INVALID',
-      `a ticket of ${ticket.byteLength} bytes: must be ${TICKET_BYTES}`,
-      'ticket'
-    )
-  }
+  checkTicket(ticket)
   const hello = new Uint8Array(1 + TICKET_BYTES)
   hello[0] = DATA_VERSION
   hello.set(ticket, 1)

@@ -4,7 +4,7 @@ import type { Uint8ArrayList } from 'uint8arraylist'
 import { NetError } from './errors.ts'
 
 /** For the other side to end its half after we ended ours; then the stream is reset. */
-const CLOSE_TIMEOUT_MS = 5_000
+export const CLOSE_TIMEOUT_MS = 5_000
 
 export interface Sink {
   bytes(chunk: Uint8Array | Uint8ArrayList): void

@@ -47,8 +47,8 @@ export interface DataSender {
   readonly accepted: Accepted
   /**
    * Written before it returns. Resolves when the stream can take more (back-pressure); rejects with
-   * `NetError` CLOSED when the stream has ended or ends while waiting. Need not be awaited or caught. The
-   * payload is not copied: leave it as it is until this resolves.
+   * `NetError` CLOSED when the stream has ended or ends while waiting. Need not be awaited or caught. Ids and payload
+   * are not copied, and this node itself gets them as they are: leave them so for good.
    */
   send(frame: Frame): Promise<void>
   close(): Promise<void>
@@ -120,7 +120,10 @@ export interface SessionHost extends Startable {
   /** Dial one address (it may end in /p2p/<id>); gives the peer id that answered. */
   connect(address: string, signal?: AbortSignal): Promise<string>
   info(peer: string, addresses: string[], signal?: AbortSignal): Promise<Info>
-  /** A new control stream. Uses an open connection to the peer, else dials the addresses. */
+  /**
+   * A new control stream. Uses an open connection to the peer, else dials the addresses. A node that names itself
+   * reaches its own handlers, without a connection; so do `openData`, `info` and `ask`.
+   */
   openControl(peer: string, addresses: string[], signal?: AbortSignal): Promise<ControlStream>
   /** A new data stream; resolves when the other side has accepted the ticket. */
   openData(peer: string, addresses: string[], ticket: Uint8Array, signal?: AbortSignal): Promise<DataSender>

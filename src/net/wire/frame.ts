@@ -23,7 +23,8 @@ function isWithin(value: number, low: number, high: number): boolean {
   return Number.isInteger(value) && value >= low && value <= high
 }
 
-function checkFrame(frame: Frame): void {
+/** Throws {@link WireError}. */
+export function checkFrame(frame: Frame): void {
   const rows = frame.tokens.length
   const fail = (field: string, message: string): never => {
     throw new WireError('INVALID', `a frame's ${field} ${message}`, field)
@@ -38,6 +39,20 @@ function checkFrame(frame: Frame): void {
   if (encodedLength(frame) > MAX_FRAME_BYTES) {
     throw new WireError('TOO_LARGE', `a frame of ${encodedLength(frame)} bytes: at most ${MAX_FRAME_BYTES}`)
   }
+}
+
+/**
+ * A frame that was not decoded, as the decoder would have given it out. Copies nothing but payloads whose numbers are not
+ * aligned. Throws {@link WireError}.
+ */
+export function checkReceived(frame: Frame, { width, maxRows }: FrameLimits): Frame {
+  const rows = frame.tokens.length
+  if (rows > maxRows) throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'rows')
+  const { byteLength, byteOffset } = frame.payload
+  if (byteLength !== rows * width * BYTES_PER_NUMBER[frame.codec]) {
+    throw new WireError('MALFORMED', `${rows} rows of ${width} numbers in ${byteLength} bytes`, 'length')
+  }
+  return byteOffset % BYTES_PER_ID === 0 ? frame : { ...frame, payload: new Uint8Array(frame.payload) }
 }
 
 /**

@@ -66,6 +66,11 @@ export function encodeControl(message: ControlMessage): Uint8Array {
   return bounded(toBinary(ControlMessageSchema, create(ControlMessageSchema, { message: init })))
 }
 
+/** As decoding what {@link encodeControl} gives, without the bytes between. Throws {@link WireError}. */
+export function copyControl(message: ControlMessage): ControlMessage {
+  return check(schemas.controlMessage, message)
+}
+
 /** Throws {@link WireError}. */
 export function decodeControl(bytes: Uint8Array): ControlMessage {
   const { message } = parse(bytes, (source) => fromBinary(ControlMessageSchema, source, READ))
@@ -73,6 +78,11 @@ export function decodeControl(bytes: Uint8Array): ControlMessage {
   const { value } = message
   const fields = 'nonce' in value ? { ...value, nonce: Number(value.nonce) } : value
   return check(schemas.controlMessage, { ...fields, type: message.case })
+}
+
+/** Throws {@link WireError}. */
+export function copyInfo(info: Info): Info {
+  return check(schemas.info, info)
 }
 
 /** Throws {@link WireError}. */
@@ -122,6 +132,7 @@ function plain<T>(schema: DescMessage, rule: z.ZodType<T>, most: number) {
 /** Messages that are one of several kinds. */
 function oneOf<T extends { type: string }>(schema: DescMessage, rule: z.ZodType<T>, most: number) {
   return {
+    copy: (value: T): T => check(rule, value),
     encode: (value: T): Uint8Array => {
       const { type, ...fields } = check(rule, value)
       return bounded(
