@@ -32,6 +32,7 @@ describe('whose address counts', () => {
     [{ 'x-forwarded-for': '203.0.113.7, nonsense' }, '127.0.0.1'],
     [{ 'x-forwarded-for': '203.0.113.7, nonsense, 10.0.0.9' }, '10.0.0.9'],
     [{ 'x-forwarded-for': '10.0.0.9' }, '10.0.0.9'],
+    [{ 'x-forwarded-for': '203.0.113.7, ::1' }, '203.0.113.7'],
     [{}, '127.0.0.1']
   ])('%j behind a trusted proxy is %s', (headers, client) => {
     expect(clientAddress('127.0.0.1', headers, INSIDE)).toBe(client)

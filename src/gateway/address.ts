@@ -37,7 +37,7 @@ export class TrustedProxies {
   }
 
   has(address: string): boolean {
-    return this.#list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+    return isIP(address) !== 0 && this.#list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   }
 }
 
@@ -74,7 +74,7 @@ function hopsOf(headers: Forwarding): string[] {
 }
 
 /** Without port, brackets and zone, IPv4 as such; undefined: it is no address. */
-function plainAddress(text: string): string | undefined {
+export function plainAddress(text: string): string | undefined {
   const bare = text
     .trim()
     .toLowerCase()

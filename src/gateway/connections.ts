@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../common/index.ts'
-import { networkOf } from './address.ts'
+import { networkOf, plainAddress } from './address.ts'
 import { openaiError } from './dialects/failures.ts'
 import { GatewayError } from './errors.ts'
 import type { Settings } from './settings.ts'
@@ -65,8 +65,8 @@ export class Connections {
   #opened(socket: Socket): void {
     this.#open += 1
     const { isPublic, connectionsPerAddress } = this.#settings
-    const address = socket.remoteAddress ?? ''
-    const network = networkOf(address.replace(/^::ffff:(?=\d+\.)/, ''))
+    const address = plainAddress(socket.remoteAddress ?? '') ?? 'unknown'
+    const network = networkOf(address)
     const count = (this.#counts.get(network) ?? 0) + 1
     this.#counts.set(network, count)
     socket.once('close', () => {
@@ -75,7 +75,7 @@ export class Connections {
       if (left > 0) this.#counts.set(network, left)
       else this.#counts.delete(network)
     })
-    if (!isPublic || count <= connectionsPerAddress || this.#components.isProxy(network)) return
+    if (!isPublic || count <= connectionsPerAddress || this.#components.isProxy(address)) return
     this.#components.onRefused('connections')
     refuse(
       socket,

@@ -125,6 +125,8 @@ export class Gateway implements Startable {
     await promise.catch((cause: NodeJS.ErrnoException) => {
       throw new ShoalError('LISTEN', `Cannot listen on ${host}, port ${port}: ${adviceFor(cause)}`, { cause })
     })
+    // Such as no file descriptors for another connection: those that are there go on.
+    this.#server.on('error', (error) => this.#failed('a connection was not taken', error))
     this.#flushLater()
   }
 
