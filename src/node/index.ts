@@ -17,6 +17,8 @@ export {
   neighboursFolder,
   places
 } from './paths.ts'
+export { NodeGateway } from './serve-gateway.ts'
+export { answersOf } from './serving.ts'
 export type { ContributionSettings, HostingSettings, NodeSettings } from './settings.ts'
 export type { JoinStep, ModelStatus, NodeStatus } from './status.ts'
 export { type StoredEntry, storedModel, storedModels } from './stored-models.ts'

@@ -1,0 +1,95 @@
+/** What a node serves over HTTP: answers over chains of its swarm, itself included, and what it knows of the swarm. */
+import { type Answers, createAnswers } from '../chat/index.ts'
+import { systemClock, VERSION } from '../common/index.ts'
+import type { HostedSpan, SwarmView } from '../gateway/index.ts'
+import { catalogue } from '../models/index.ts'
+import type { StageInfo } from '../net/index.ts'
+import { openSession } from '../session/index.ts'
+import type { Library } from './library.ts'
+import type { Node } from './node.ts'
+import type { ModelStatus } from './status.ts'
+
+/** In `/api/swarm`: pages show no more. */
+const MOST_NODES = 1_000
+
+/** To be started and stopped by whoever asks for it, within the node's own life. */
+export function answersOf(node: Node): Answers {
+  const { library } = node
+  const embedded = embeddedNames(library)
+  return createAnswers({
+    models: {
+      known: () => node.models.map((model) => ({ ...model, context: contextOf(model, node) })),
+      names: async () => {
+        const names = new Map(await library.names.byId())
+        for (const [id, name] of await embedded()) names.set(id, [name, ...(names.get(id) ?? [])])
+        return names
+      },
+      vocabulary: async (id, signal) => library.vocabulary(await library.find(id, { signal }), { signal })
+    },
+    chains: {
+      route: (request) => node.route(request),
+      open: (init) => openSession({ host: node.host, relays: node.relays, directory: node.swarm }, init),
+      lost: (peer) => void node.swarm.report(peer).catch(() => {}) // it may be known already
+    },
+    clock: systemClock,
+    random: Math.random
+  })
+}
+
+/** What the gateway tells of a node and its swarm. */
+export function swarmView(node: Node): SwarmView {
+  const since = new Date().toISOString()
+  return {
+    notReady: () => node.notReady,
+    snapshot: () => {
+      const { peerId } = node.host
+      const { swarm, placement, sessions } = node.facts
+      const nodes = node.swarm.directory.nodes.slice(0, MOST_NODES)
+      return {
+        self: {
+          ...{ peer: peerId, version: VERSION, since, swarm, placement, sessions },
+          hosting: spansOf(node.hosted),
+          peers: node.host.peers.length
+        },
+        models: node.models.map(({ model: id, covered: isCovered, ...rest }) => {
+          const holders = [...(node.swarm.summaries.of(id)?.holders ?? [])]
+          return { ...rest, id, isCovered, holders }
+        }),
+        nodes: nodes.map(({ peer, stages }) => ({
+          ...{ peer, spans: spansOf(stages), rttMs: node.rttBetween(peerId, peer) }
+        }))
+      }
+    }
+  }
+}
+
+function spansOf(stages: readonly StageInfo[]): HostedSpan[] {
+  return stages.map(({ model, start, end }) => ({ model, start, end }))
+}
+
+/** Positions that a chain may have: each block's best stage, the worst of them. Undefined: there is no chain. */
+function contextOf({ model, blockCount, covered }: ModelStatus, node: Node): number | undefined {
+  if (!covered) return undefined
+  const known = node.swarm.directory.stagesOf(model).map(({ stage }) => stage)
+  const contexts = new Array<number>(blockCount).fill(0)
+  for (const { start, end, context } of [...known, ...node.hosted.filter((stage) => stage.model === model)]) {
+    for (let block = start; block < end; block++) contexts[block] = Math.max(contexts[block] ?? 0, context)
+  }
+  return Math.min(...contexts) || undefined
+}
+
+/** Models that come with Shoal: their names by id, found once. */
+function embeddedNames(library: Library): () => Promise<ReadonlyMap<string, string>> {
+  let found: Promise<ReadonlyMap<string, string>> | undefined
+  return () => {
+    found ??= (async () => {
+      const names = Object.entries(catalogue().models).flatMap(([name, { sizes }]) =>
+        Object.values(sizes).some(({ file }) => file !== undefined) ? [name] : []
+      )
+      return new Map(
+        await Promise.all(names.map(async (name) => [(await library.find(name)).id, name] as const))
+      )
+    })()
+    return found
+  }
+}
