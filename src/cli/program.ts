@@ -10,6 +10,7 @@ import { demoCommand } from './demo.ts'
 import { doctorCommand } from './doctor.ts'
 import { evalCommand } from './eval.ts'
 import { finishCommand } from './finish.ts'
+import { gatewayCommand } from './gateway.ts'
 import { inviteCommand } from './invite.ts'
 import { joinCommand } from './join.ts'
 import { keysCommand } from './keys.ts'
@@ -56,7 +57,7 @@ const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
   'The node of this machine:': [
     ...[psCommand(), peersCommand(), pingCommand(), netcheckCommand(), logsCommand(), finishCommand()]
   ],
-  'For others, over HTTP:': [keysCommand()],
+  'For others, over HTTP:': [gatewayCommand(), keysCommand()],
   'Swarms:': [joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand(), planCommand()],
   'Tools for models:': [certifyCommand(), quantizeCommand(), evalCommand()],
   'This program:': [
