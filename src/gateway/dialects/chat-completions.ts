@@ -1,10 +1,10 @@
-import type { AnswerEvent, DrawnLog } from '../../chat/index.ts'
+import type { Call, DrawnLog } from '../../chat/index.ts'
 import { type ChatRequest, chatParams, chatRequest, chatRequests } from './chat-request.ts'
-import { openaiError } from './failures.ts'
-import { chatLog, detailsOf, FINGERPRINT, newId, usageOf } from './openai.ts'
+import { Chunks } from './chunks.ts'
+import { chatLog, detailsOf, headOf, usageOf } from './openai.ts'
 import type { Dialect, Exchange } from './route.ts'
-import { type Renderer, sse } from './sse.ts'
-import { type Ended, ended, totalUsage, Whole } from './whole.ts'
+import type { Saying } from './sse.ts'
+import { type Ended, totalUsage } from './whole.ts'
 
 export const chatCompletions: Dialect<typeof chatRequest> = {
   path: '/v1/chat/completions',
@@ -13,11 +13,7 @@ export const chatCompletions: Dialect<typeof chatRequest> = {
   requests: chatRequests,
   isStreamed: (body) => body.stream === true,
   whole: (wholes, { wall, hasDetails }) => ({
-    id: newId('chatcmpl-'),
-    object: 'chat.completion',
-    created: Math.floor(wall / 1_000),
-    model: wholes[0]?.model,
-    system_fingerprint: FINGERPRINT,
+    ...headOf(PREFIX, 'chat.completion', wholes[0]?.model ?? '', wall),
     choices: wholes.map(choice),
     usage: usageOf(totalUsage(wholes, wholes.length)),
     ...(hasDetails && { shoal: detailsOf(wholes) })
@@ -25,6 +21,7 @@ export const chatCompletions: Dialect<typeof chatRequest> = {
   renderer: (body, exchange) => new ChatChunks(body, exchange)
 }
 
+const PREFIX = 'chatcmpl-'
 const REASONS = { stop: 'stop', length: 'length', calls: 'tool_calls' } as const
 
 function choice(whole: Ended, index: number) {
@@ -43,7 +40,7 @@ function choice(whole: Ended, index: number) {
   }
 }
 
-function toolCall({ id, name, arguments: text }: { id: string; name: string; arguments: string }) {
+function toolCall({ id, name, arguments: text }: Call) {
   return { id, type: 'function', function: { name, arguments: text } }
 }
 
@@ -53,67 +50,34 @@ function logprobs(logs: readonly DrawnLog[]) {
   return { content, refusal: null }
 }
 
-class ChatChunks implements Renderer {
-  readonly #head: Record<string, unknown>
-  readonly #wholes: readonly Whole[]
-  readonly #hasUsage: boolean
-  readonly #hasDetails: boolean
-
-  constructor(body: ChatRequest, { wall, hasDetails }: Exchange) {
-    const created = Math.floor(wall / 1_000)
-    this.#head = { id: newId('chatcmpl-'), object: 'chat.completion.chunk', created, model: body.model }
-    this.#wholes = Array.from({ length: body.n ?? 1 }, () => new Whole())
-    this.#hasUsage = body.stream_options?.include_usage === true
-    this.#hasDetails = hasDetails
+class ChatChunks extends Chunks {
+  constructor(body: ChatRequest, exchange: Exchange) {
+    const hasUsage = body.stream_options?.include_usage === true
+    const { model } = body
+    const each = body.n ?? 1
+    super({ prefix: PREFIX, object: 'chat.completion.chunk', model, prompts: 1, each, hasUsage }, exchange)
   }
 
-  event(event: AnswerEvent, index: number): string {
-    // Of texts the chunks keep nothing: an answer may be long.
-    if (event.type === 'start' || event.type === 'end') this.#wholes[index]?.add(event)
-    switch (event.type) {
-      case 'start':
-        this.#head.model = event.model
-        return this.#chunk(index, { role: 'assistant', content: '', refusal: null })
-      case 'reasoning':
-        return this.#chunk(index, { reasoning_content: event.text })
-      case 'text':
-        return this.#chunk(index, { content: event.text }, logprobs(event.logs))
-      case 'call': {
-        const { index: number, id, name } = event
-        return this.#chunk(index, {
-          tool_calls: [{ index: number, ...toolCall({ id, name, arguments: '' }) }]
-        })
-      }
-      case 'arguments':
-        return this.#chunk(index, {
-          tool_calls: [{ index: event.index, function: { arguments: event.text } }]
-        })
-      case 'end':
-        return this.#chunk(index, {}, null, REASONS[event.reason])
-      case 'chain':
-        return ''
+  protected choice(event: Saying): object {
+    if (event.type === 'end') return { delta: {}, logprobs: null, finish_reason: REASONS[event.reason] }
+    const logs = event.type === 'text' ? logprobs(event.logs) : null
+    return { delta: delta(event), logprobs: logs, finish_reason: null }
+  }
+}
+
+function delta(event: Exclude<Saying, { type: 'end' }>): object {
+  switch (event.type) {
+    case 'start':
+      return { role: 'assistant', content: '', refusal: null }
+    case 'reasoning':
+      return { reasoning_content: event.text }
+    case 'text':
+      return { content: event.text }
+    case 'call': {
+      const { index, id, name } = event
+      return { tool_calls: [{ index, ...toolCall({ id, name, arguments: '' }) }] }
     }
-  }
-
-  end(): string {
-    const wholes = this.#wholes.map(ended)
-    const usage = this.#hasUsage && { usage: usageOf(totalUsage(wholes, wholes.length)) }
-    const shoal = this.#hasDetails && { shoal: detailsOf(wholes) }
-    const hasLast = this.#hasUsage || this.#hasDetails
-    const last = { ...this.#head, system_fingerprint: FINGERPRINT, choices: [], ...usage, ...shoal }
-    return `${hasLast ? sse(last) : ''}data: [DONE]\n\n`
-  }
-
-  failure(error: Parameters<typeof openaiError>[0]): string {
-    return sse(openaiError(error))
-  }
-
-  #chunk(index: number, delta: unknown, logs: unknown = null, reason: string | null = null): string {
-    return sse({
-      ...this.#head,
-      system_fingerprint: FINGERPRINT,
-      choices: [{ index, delta, logprobs: logs, finish_reason: reason }],
-      ...(this.#hasUsage && { usage: null })
-    })
+    case 'arguments':
+      return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
   }
 }

@@ -1,8 +1,8 @@
 /** `/v1/completions`: text that goes on, OpenAI's oldest dialect. */
 import { z } from 'zod'
-import type { AnswerEvent, AnswerRequest, Continuation, DrawnLog, Format } from '../../chat/index.ts'
+import type { AnswerRequest, Continuation, DrawnLog, Format } from '../../chat/index.ts'
 import { GatewayError } from '../errors.ts'
-import { openaiError } from './failures.ts'
+import { Chunks } from './chunks.ts'
 import {
   MAX_ANSWERS,
   maybeStop,
@@ -13,10 +13,10 @@ import {
   toSampling,
   toStop
 } from './fields.ts'
-import { detailsOf, FINGERPRINT, logprobOf, newId, textOfToken, usageOf } from './openai.ts'
+import { detailsOf, headOf, logprobOf, textOfToken, usageOf } from './openai.ts'
 import type { Dialect, Exchange } from './route.ts'
-import { type Renderer, sse } from './sse.ts'
-import { type Ended, ended, totalUsage, Whole } from './whole.ts'
+import type { Saying } from './sse.ts'
+import { totalUsage } from './whole.ts'
 
 /** OpenAI's: programs that set nothing expect little. */
 const DEFAULT_TOKENS = 16
@@ -61,26 +61,21 @@ export const completions: Dialect<typeof completionRequest> = {
   requests: completionRequests,
   isStreamed: (body) => body.stream === true,
   whole: (wholes, { wall, hasDetails }, body) => ({
-    id: newId('cmpl-'),
-    object: 'text_completion',
-    created: Math.floor(wall / 1_000),
-    model: wholes[0]?.model,
-    system_fingerprint: FINGERPRINT,
-    choices: wholes.map(({ text, logs, end }, index) => {
-      const echo = echoOf(body, index)
-      return {
-        index,
-        text: echo + text,
-        logprobs: logprobs(logs, 0),
-        finish_reason: REASONS[end.reason]
-      }
-    }),
+    ...headOf(PREFIX, OBJECT, wholes[0]?.model ?? '', wall),
+    choices: wholes.map(({ text, logs, end }, index) => ({
+      index,
+      text: echoOf(body, index) + text,
+      logprobs: logprobs(logs, 0),
+      finish_reason: REASONS[end.reason]
+    })),
     usage: usageOf(totalUsage(wholes, body.n ?? 1)),
     ...(hasDetails && { shoal: detailsOf(wholes) })
   }),
   renderer: (body, exchange) => new CompletionChunks(body, exchange)
 }
 
+const PREFIX = 'cmpl-'
+const OBJECT = 'text_completion'
 const REASONS = { stop: 'stop', length: 'length', calls: 'stop' } as const
 
 function completionRequests(body: CompletionRequest): readonly AnswerRequest[] {
@@ -138,61 +133,32 @@ function logprobs(logs: readonly DrawnLog[], offset: number) {
   }
 }
 
-class CompletionChunks implements Renderer {
-  readonly #head: Record<string, unknown>
-  readonly #wholes: readonly Whole[]
-  readonly #offsets: number[]
+class CompletionChunks extends Chunks {
   readonly #body: CompletionRequest
-  readonly #hasDetails: boolean
+  /** How much of each text was said. */
+  readonly #offsets: number[] = []
 
-  constructor(body: CompletionRequest, { wall, hasDetails }: Exchange) {
-    const count = promptsOf(body).length * (body.n ?? 1)
-    const created = Math.floor(wall / 1_000)
-    this.#head = { id: newId('cmpl-'), object: 'text_completion', created, model: body.model }
-    this.#wholes = Array.from({ length: count }, () => new Whole())
-    this.#offsets = Array.from({ length: count }, () => 0)
+  constructor(body: CompletionRequest, exchange: Exchange) {
+    const hasUsage = body.stream_options?.include_usage === true
+    const { model } = body
+    const prompts = promptsOf(body).length
+    super({ prefix: PREFIX, object: OBJECT, model, prompts, each: body.n ?? 1, hasUsage }, exchange)
     this.#body = body
-    this.#hasDetails = hasDetails
   }
 
-  event(event: AnswerEvent, index: number): string {
-    if (event.type === 'start' || event.type === 'end') this.#wholes[index]?.add(event)
+  protected choice(event: Saying, index: number): object | undefined {
     switch (event.type) {
-      case 'start': {
-        this.#head.model = event.model
-        return this.#chunk(index, echoOf(this.#body, index))
-      }
+      case 'start':
+        return { text: echoOf(this.#body, index), logprobs: null, finish_reason: null }
       case 'text': {
-        const logs = logprobs(event.logs, this.#offsets[index] ?? 0)
-        this.#offsets[index] = (this.#offsets[index] ?? 0) + event.text.length
-        return this.#chunk(index, event.text, logs)
+        const offset = this.#offsets[index] ?? 0
+        this.#offsets[index] = offset + event.text.length
+        return { text: event.text, logprobs: logprobs(event.logs, offset), finish_reason: null }
       }
       case 'end':
-        return this.#chunk(index, '', null, REASONS[event.reason])
+        return { text: '', logprobs: null, finish_reason: REASONS[event.reason] }
       default:
-        return ''
+        return undefined
     }
-  }
-
-  end(): string {
-    const wholes: readonly Ended[] = this.#wholes.map(ended)
-    const hasUsage = this.#body.stream_options?.include_usage === true
-    const usage = hasUsage && { usage: usageOf(totalUsage(wholes, this.#body.n ?? 1)) }
-    const shoal = this.#hasDetails && { shoal: detailsOf(wholes) }
-    const last = { ...this.#head, system_fingerprint: FINGERPRINT, choices: [], ...usage, ...shoal }
-    return `${hasUsage || this.#hasDetails ? sse(last) : ''}data: [DONE]\n\n`
-  }
-
-  failure(error: GatewayError): string {
-    return sse(openaiError(error))
-  }
-
-  #chunk(index: number, text: string, logs: unknown = null, reason: string | null = null): string {
-    return sse({
-      ...this.#head,
-      system_fingerprint: FINGERPRINT,
-      choices: [{ index, text, logprobs: logs, finish_reason: reason }],
-      ...(this.#body.stream_options?.include_usage && { usage: null })
-    })
   }
 }

@@ -113,6 +113,7 @@ export class Inquiry {
 
   /** The first failure is the one that is told. */
   #fail(error: unknown): void {
+    if (this.#isDone) return
     this.#failure ??= { error }
     this.#stop.abort()
     this.#notify()

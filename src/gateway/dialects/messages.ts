@@ -14,7 +14,7 @@ import {
 } from './messages-request.ts'
 import { detailsOf, newId } from './openai.ts'
 import { type Dialect, type DialectComponents, type Exchange, guarded } from './route.ts'
-import { type Renderer, sse } from './sse.ts'
+import { type Renderer, type Saying, sse } from './sse.ts'
 import { type Ended, ended, Whole } from './whole.ts'
 
 export const messages: Dialect<typeof messagesRequest> = {
@@ -104,7 +104,7 @@ class MessageEvents implements Renderer {
     this.#exchange = exchange
   }
 
-  event(event: AnswerEvent): string {
+  event(event: Saying): string {
     switch (event.type) {
       case 'start':
         this.#whole.add(event)
@@ -121,8 +121,6 @@ class MessageEvents implements Renderer {
       case 'end':
         this.#whole.add(event)
         return this.#leave()
-      case 'chain':
-        return ''
     }
   }
 

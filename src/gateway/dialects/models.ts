@@ -3,7 +3,7 @@ import type { Context, Hono } from 'hono'
 import type { ModelCard } from '../../chat/index.ts'
 import type { GatewayEnv } from '../env.ts'
 import { speaksAnthropic } from './failures.ts'
-import { type DialectComponents, guarded } from './route.ts'
+import { type DialectComponents, guarded, hasDetails } from './route.ts'
 
 export function addModels(app: Hono<GatewayEnv>, components: DialectComponents): void {
   const { answers } = components
@@ -38,8 +38,4 @@ function render(c: Context<GatewayEnv>, card: ModelCard) {
     }
   }
   return { id: card.name, object: 'model', created: 0, owned_by: 'shoal', ...shoal }
-}
-
-function hasDetails(c: Context<GatewayEnv>): boolean {
-  return c.req.header('x-shoal-details') === '1'
 }

@@ -4,10 +4,21 @@ import type { HopReport, TokenLog, Usage } from '../../chat/index.ts'
 import { VERSION } from '../../common/index.ts'
 import type { Ended } from './whole.ts'
 
-export const FINGERPRINT = `shoal-${VERSION}`
+const FINGERPRINT = `shoal-${VERSION}`
 
 export function newId(prefix: string): string {
   return prefix + randomUUID().replaceAll('-', '')
+}
+
+/** `wall`: milliseconds since 1970. */
+export function headOf(prefix: string, object: string, model: string, wall: number) {
+  return {
+    id: newId(prefix),
+    object,
+    created: Math.floor(wall / 1_000),
+    model,
+    system_fingerprint: FINGERPRINT
+  }
 }
 
 export function usageOf(usage: Usage) {

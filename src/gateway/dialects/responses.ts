@@ -1,5 +1,5 @@
 /** `/v1/responses`: OpenAI's newer dialect. Nothing is stored. */
-import type { AnswerEvent, DrawnLog, Usage } from '../../chat/index.ts'
+import type { DrawnLog, Usage } from '../../chat/index.ts'
 import type { GatewayError } from '../errors.ts'
 import { chatLog, detailsOf, newId } from './openai.ts'
 import {
@@ -9,7 +9,7 @@ import {
   responsesRequests
 } from './responses-request.ts'
 import type { Dialect, Exchange } from './route.ts'
-import { type Renderer, sse } from './sse.ts'
+import { type Renderer, type Saying, sse } from './sse.ts'
 import { type Ended, ended, Whole } from './whole.ts'
 
 export const responses: Dialect<typeof responsesRequest> = {
@@ -66,7 +66,7 @@ class ResponseEvents implements Renderer {
     return this.#response(endStatus(end))
   }
 
-  event(event: AnswerEvent): string {
+  event(event: Saying): string {
     switch (event.type) {
       case 'start': {
         this.#whole.add(event)
@@ -85,8 +85,6 @@ class ResponseEvents implements Renderer {
       case 'end':
         this.#whole.add(event)
         return this.#leave(endStatus(event))
-      case 'chain':
-        return ''
     }
   }
 

@@ -32,6 +32,10 @@ export interface Exchange {
   readonly hasDetails: boolean
 }
 
+export function hasDetails(c: Context<GatewayEnv>): boolean {
+  return c.req.header('x-shoal-details') === '1'
+}
+
 /** One endpoint that answers. */
 export interface Dialect<T extends z.ZodType> {
   readonly path: string
@@ -82,7 +86,7 @@ export function addDialect<T extends z.ZodType>(
     const exchange = {
       wall: clock.wall(),
       requestId: c.get('requestId'),
-      hasDetails: c.req.header('x-shoal-details') === '1'
+      hasDetails: hasDetails(c)
     }
     const inquiry = new Inquiry(c, { answers, waitMs: init.waitMs }, requests)
     if (!dialect.isStreamed(body)) {
@@ -90,7 +94,7 @@ export function addDialect<T extends z.ZodType>(
     }
     const renderer = dialect.renderer(body, exchange)
     const toError = (error: unknown): GatewayError => told(c, components, error, dialect.params)
-    return stream(c, { clock, inquiry, renderer, toError })
+    return stream(c, { ...exchange, clock, inquiry, renderer, toError })
   }
   app.post(dialect.path, guarded(components, handle, dialect.params))
 }

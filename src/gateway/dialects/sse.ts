@@ -16,9 +16,12 @@ const EARLY_MS = 2_000
 /** Half of the shortest idle limits that proxies have by default. */
 const KEEP_ALIVE_MS = 10_000
 
+/** What answers say; what happens to their chains is told in the same form by all. */
+export type Saying = Exclude<AnswerEvent, { type: 'chain' }>
+
 /** One dialect's form of one request's answers. Strings are whole events of a stream; '' is nothing. */
 export interface Renderer {
-  event(event: AnswerEvent, index: number): string
+  event(event: Saying, index: number): string
   end(): string
   failure(error: GatewayError): string
   /** Where the dialect has more than a comment for it. */
@@ -29,6 +32,8 @@ export interface StreamInit {
   readonly clock: Clock
   readonly inquiry: Inquiry
   readonly renderer: Renderer
+  /** Whether to tell what happens to the chain. */
+  readonly hasDetails: boolean
   /** Of any error, once, before it is rendered. */
   readonly toError: (error: unknown) => GatewayError
 }
@@ -41,7 +46,7 @@ export function sse(data: unknown, name?: string): string {
 
 /** Throws what fails before the headers are sent. */
 export async function stream(c: Context<GatewayEnv>, init: StreamInit): Promise<Response> {
-  const body = new Body(init, c.req.header('x-shoal-details') === '1', c.get('signal'))
+  const body = new Body(init, c.get('signal'))
   await body.begin()
   return c.body(new ReadableStream(body, { highWaterMark: 0 }), 200, {
     'content-type': 'text/event-stream; charset=utf-8',
@@ -56,7 +61,6 @@ const LATE = Symbol('nothing came in time')
 
 class Body implements UnderlyingSource<Uint8Array> {
   readonly #init: StreamInit
-  readonly #hasDetails: boolean
   readonly #signal: AbortSignal
   readonly #encoder = new TextEncoder()
   #pending: Promise<Batch> | undefined
@@ -64,9 +68,8 @@ class Body implements UnderlyingSource<Uint8Array> {
   #isPulled = false
   #isCancelled = false
 
-  constructor(init: StreamInit, hasDetails: boolean, signal: AbortSignal) {
+  constructor(init: StreamInit, signal: AbortSignal) {
     this.#init = init
-    this.#hasDetails = hasDetails
     this.#signal = signal
   }
 
@@ -133,8 +136,9 @@ class Body implements UnderlyingSource<Uint8Array> {
 
   /** What happens to the chain is a comment, which every client skips. */
   #render(event: AnswerEvent, index: number): string {
-    if (event.type !== 'chain') return this.#init.renderer.event(event, index)
+    const { renderer, hasDetails } = this.#init
+    if (event.type !== 'chain') return renderer.event(event, index)
     const { change, message } = event
-    return this.#hasDetails ? `: shoal ${JSON.stringify({ index, change, message })}\n\n` : ''
+    return hasDetails ? `: shoal ${JSON.stringify({ index, change, message })}\n\n` : ''
   }
 }
