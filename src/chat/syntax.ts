@@ -67,6 +67,16 @@ export const OWN_CALLS: CallSyntax = {
   ...CALLS,
   ...{ open: '{ "tool_calls" : [', between: ',', close: '] }', isWhole: true }
 }
+/** How a model is told to write one of them. */
+export function callExample({ open, close, before, after, body }: CallSyntax): string {
+  const given = '{"the parameter\'s name": "its value"}'
+  const name = "the tool's name"
+  const call =
+    body.kind === 'named'
+      ? `${name}${body.separator}${given}`
+      : `{"name": "${name}", "${body.arguments}": ${given}}`
+  return `${open}${before}${call}${after}${close}`
+}
 export const RESPONSE = '{ "response" :'
 
 const REASONING: readonly Tags[] = [
