@@ -12,17 +12,37 @@ const BACKSLASH = 0x5c
 const OPENING = new Set([0x5b, 0x7b])
 const CLOSING = new Set([0x5d, 0x7d])
 
-/** Reads the whole body, so that later readers find it. Throws a GatewayError TOO_LARGE or INPUT. */
+export interface BodyBounds {
+  readonly maxBodyBytes: number
+  /** Of all requests that are here. */
+  readonly maxBodiesBytes: number
+}
+
+/** Reads the whole body, so that later readers find it. Throws a GatewayError TOO_LARGE, BUSY or INPUT. */
 export function boundBody(
-  maxBytes: number,
+  { maxBodyBytes, maxBodiesBytes }: BodyBounds,
   onBytes: (c: Context<GatewayEnv>, bytes: number) => void
 ): MiddlewareHandler<GatewayEnv> {
+  let held = 0
   return async (c, next) => {
     if (c.req.method !== 'POST') return next()
     checkHead(c.req.header('content-type'), c.req.header('content-encoding'))
-    if (Number(c.req.header('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
+    if (Number(c.req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes)
     const { incoming } = c.env as HttpBindings
-    const body = await read(incoming, maxBytes, c.get('signal'))
+    const signal = c.get('signal')
+    let own = 0
+    signal.addEventListener('abort', () => {
+      held -= own
+      own = 0
+    })
+    const body = await read(incoming, signal, (bytes) => {
+      signal.throwIfAborted() // what came before has been given back
+      own += bytes
+      held += bytes
+      if (own > maxBodyBytes) throw tooLarge(maxBodyBytes)
+      if (held <= maxBodiesBytes) return
+      throw new GatewayError('BUSY', 'too much is being sent: try again later', { retryAfterSeconds: 5 })
+    })
     onBytes(c, body.length)
     checkDepth(body)
     const cache: { arrayBuffer?: unknown } = c.req.bodyCache // of promises, though its type says otherwise
@@ -50,17 +70,18 @@ function tooLarge(maxBytes: number): GatewayError {
 
 async function read(
   incoming: IncomingMessage,
-  maxBytes: number,
-  signal: AbortSignal
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void
 ): Promise<Uint8Array<ArrayBuffer>> {
+  signal.throwIfAborted()
   const chunks: Buffer[] = []
   let size = 0
   try {
     // Who sends too much is to hear it: the connection stays.
     const parts: AsyncIterable<Buffer> = incoming.iterator({ destroyOnReturn: false })
     for await (const chunk of parts) {
+      onBytes(chunk.length)
       size += chunk.length
-      if (size > maxBytes) throw tooLarge(maxBytes)
       chunks.push(chunk)
     }
   } catch (error) {

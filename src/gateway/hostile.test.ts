@@ -126,6 +126,20 @@ describe('bytes', () => {
   })
 })
 
+test('bodies together are bounded, and give back what they took', async () => {
+  await serve({ maxBodiesBytes: 3_000 })
+  const { socket } = await served.open()
+  socket.write(bytesOf('x'.repeat(2_000), 2_500))
+  const many = bytesOf('y'.repeat(2_000))
+  let answer = await served.raw(many)
+  while (statusOf(answer) !== 503) answer = await served.raw(many) // until the first one's bytes have been read
+  expect(answer).toContain('retry-after')
+  socket.destroy()
+  await served.logged((entry) => entry.event === 'request' && entry.status === 499)
+  expect(statusOf(await served.raw(many))).toBe(400)
+  await expectWell()
+})
+
 describe('slowness', () => {
   const slow = { headersMs: 200, requestMs: 300 }
 

@@ -170,7 +170,7 @@ export class Gateway implements Startable {
 
   #app(): Hono<GatewayEnv> {
     const { clock } = this.#components
-    const { maxBodyBytes, chainMs: waitMs, pages } = this.#settings
+    const { chainMs: waitMs, pages } = this.#settings
     const app = new Hono<GatewayEnv>()
     app.use(this.#requests.begin, ...guard(this.#settings))
     app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }))
@@ -178,7 +178,7 @@ export class Gateway implements Startable {
     app.use('/v1/*', access)
     app.use(
       '/v1/*',
-      boundBody(maxBodyBytes, (c, bytes) => this.#bodyCame(c, bytes))
+      boundBody(this.#settings, (c, bytes) => this.#bodyCame(c, bytes))
     )
     app.use('/api/*', access)
     addAbout(app, {

@@ -44,6 +44,8 @@ export interface GatewayInit {
   readonly drainMs?: number
   /** Of a request's body. */
   readonly maxBodyBytes?: number
+  /** Of all bodies that are here at once. */
+  readonly maxBodiesBytes?: number
   /** Headers that have not come by then end the connection, in milliseconds. */
   readonly headersMs?: number
   /** And so do requests, body included. */
@@ -78,6 +80,8 @@ export const DEFAULTS = {
   drainMs: 10_000,
   /** A context of a million tokens. */
   maxBodyBytes: 4 * 1024 * 1024,
+  /** Parsed, they take several times that. */
+  maxBodiesBytes: 256 * 1024 * 1024,
   headersMs: 10_000,
   /** 4 MiB at half a megabit per second. */
   requestMs: 60_000,
