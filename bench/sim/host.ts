@@ -104,7 +104,7 @@ export class SimHost implements Network {
     request: SwarmRequest,
     signal?: AbortSignal
   ): Promise<SwarmAnswer> {
-    if (this.#network.isInstant) return this.#askNow(peer, request)
+    if (this.#network.isInstant || peer === this.peerId) return this.#askNow(peer, request)
     const other = await this.#reach(peer, signal)
     const halfMs = this.#network.roundTripMs(this, other) / 2
     const { kinds } = this.#network

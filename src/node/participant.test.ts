@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { StageInfo } from '../net/index.ts'
 import { type Member, Members, MODEL, stageOf } from '../swarm/testing-members.ts'
 import type { Participant, WayRequest } from './participant.ts'
 import { freeLoad, participantOf } from './testing.ts'
@@ -32,11 +33,12 @@ function host(stage = FIRST): Promise<Member> {
   return members.join([stage], { load: () => [freeLoad(stage)] })
 }
 
-async function consumer(others: readonly Member[]): Promise<Participant> {
+async function consumer(others: readonly Member[], own: readonly StageInfo[] = []): Promise<Participant> {
   const participant = participantOf(
     members.memory,
     'consumer',
-    others.map(({ peer }) => peer)
+    others.map(({ peer }) => peer),
+    { load: () => own.map(freeLoad) }
   )
   await participant.start()
   started.push(participant)
@@ -51,6 +53,56 @@ function route(participant: Participant, rest: Partial<WayRequest> = {}): Promis
   peers.catch(() => {}) // it is looked at later
   return peers
 }
+
+describe("a node's own stages", () => {
+  test('are a way, alone or with others, at no distance', async () => {
+    const alone = await consumer([], [stageOf(0, 8)])
+    alone.announce({ stages: [stageOf(0, 8)] })
+    const way = route(alone)
+    await members.advance(1_000)
+    expect(await way).toEqual(['consumer'])
+    expect(alone.rttBetween('consumer', 'consumer')).toBe(0)
+    expect(alone.isCovered(MODEL)).toBe(true)
+    expect(alone.models).toMatchObject([{ model: MODEL, nodes: 1, covered: true, missing: [] }])
+    await stopped(started.pop() as Participant)
+    const last = await host(LAST)
+    const mixed = await consumer([last], [FIRST])
+    mixed.announce({ stages: [FIRST] })
+    await members.advance(3_000)
+    const both = route(mixed)
+    await members.advance(2_000)
+    expect(await both).toEqual(['consumer', last.peer])
+  })
+
+  test('are none while they load, nor once it has said that it leaves', async () => {
+    const whole = await host(stageOf(0, 8))
+    const participant = await consumer([whole], [stageOf(0, 8)])
+    participant.announce({ stages: [{ ...stageOf(0, 8), state: 'loading' }] })
+    await members.advance(3_000)
+    const loading = route(participant)
+    await members.advance(2_000)
+    expect(await loading).toEqual([whole.peer])
+    expect(participant.swarm.stages.map(({ peer }) => peer)).toEqual([whole.peer])
+    participant.announce({ stages: [stageOf(0, 8)] })
+    await members.advance(2_000)
+    expect(participant.swarm.stages.map(({ peer }) => peer)).toEqual([whole.peer, 'consumer'])
+    participant.announce({ stages: [] })
+    const leaving = route(participant)
+    await members.advance(2_000)
+    expect(await leaving).toEqual([whole.peer])
+  })
+
+  test('are not withdrawn when they were lost here', async () => {
+    const other = await host(FIRST)
+    const participant = await consumer([other], [LAST])
+    participant.announce({ stages: [LAST] })
+    await members.advance(3_000)
+    participant.lost('consumer')
+    await members.advance(20_000)
+    expect(other.swarm.directory.announcementOf('consumer')?.stages).toHaveLength(1)
+    expect(participant.swarm.stages).toHaveLength(2)
+  })
+})
 
 describe('a way', () => {
   test('is there as soon as somebody has told who hosts what', async () => {

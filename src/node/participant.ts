@@ -125,7 +125,7 @@ export class Participant implements Startable {
     )
     this.#router = new Router({
       ...{ clock, random, latency: this.#latencies },
-      stages: (model) => this.swarm.directory.stagesOf(model),
+      stages: (model) => this.swarm.stagesOf(model),
       ask: (peer, addresses, request, signal) => host.ask(peer, [...addresses], request, signal)
     })
     const { isPassing, looksAround = joined.kind !== 'local' } = init
@@ -182,11 +182,13 @@ export class Participant implements Startable {
 
   async answer(peer: string, request: SwarmRequest): Promise<SwarmAnswer> {
     const serve = (asker: string, asked: SwarmRequest) => this.swarm.answer(asker, asked)
+    if (peer === this.#components.host.peerId) return serve(peer, request)
     return this.#membership?.answer(peer, request, serve) ?? serve(peer, request)
   }
 
   /** Whether a peer may open sessions here. */
   async mayConsume(peer: string): Promise<boolean> {
+    if (peer === this.#components.host.peerId) return true
     return this.#membership?.allows(peer, 'consumer') ?? true
   }
 

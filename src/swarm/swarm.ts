@@ -191,13 +191,24 @@ export class Swarm implements Startable {
   }
 
   /** A node was lost while it was used here. If it is dead, all who follow its models forget it within seconds. */
-  report(peer: string): Promise<void> {
-    return this.#suspicion.report(peer)
+  async report(peer: string): Promise<void> {
+    if (peer !== this.#network.peerId) await this.#suspicion.report(peer)
+  }
+
+  /** Who hosts blocks of a model, this node included, as it announced it; also those who load them. */
+  stagesOf(model: string): HostedStage[] {
+    const { peerId: peer, addresses } = this.#network
+    const own = this.#announcer.content.stages.filter((stage) => stage.model === model)
+    const coordinate = this.#init.coordinate?.()
+    return [
+      ...this.directory.stagesOf(model),
+      ...own.map((stage) => ({ peer, addresses, stage, coordinate }))
+    ]
   }
 
   /** Of the models that are followed, of nodes that have loaded them. */
   get stages(): HostedStage[] {
-    const all = [...this.#followed.keys()].flatMap((model) => this.directory.stagesOf(model))
+    const all = [...this.#followed.keys()].flatMap((model) => this.stagesOf(model))
     return all.filter(({ stage }) => stage.state === undefined)
   }
 
@@ -275,16 +286,11 @@ export class Swarm implements Startable {
     this.#said = delays.map((ms) => this.#clock.after(ms, () => this.#announcer.soon()))
   }
 
-  /** Own stages are not in the directory. */
   #factsOf(model: string): ModelFacts | undefined {
-    const { stages, wants } = this.#announcer.content
-    const peer = this.#network.peerId
-    const own = stages
-      .filter((stage) => stage.model === model)
-      .map((stage) => ({ peer, addresses: [], stage }))
+    const { wants } = this.#announcer.content
     const waiting = this.directory.waitingFor(model) + (wants.includes(model) ? 1 : 0)
     const followed = this.#followed.get(model)
-    const facts = factsOf([...this.directory.stagesOf(model), ...own], waiting, followed?.facts)
+    const facts = factsOf(this.stagesOf(model), waiting, followed?.facts)
     if (followed !== undefined && facts !== undefined) followed.facts = facts
     return facts
   }
