@@ -98,7 +98,7 @@ export class Summaries {
     return [...this.#heard.keys()].filter((model) => this.#recent(model).length > 0)
   }
 
-  /** As a node knows it that follows the model itself; else the median of what is heard of it. A hint, no proof. */
+  /** As a node knows it that follows the model itself; else the median of what is heard of it, a hint, no proof. */
   of(model: string): ModelFacts | undefined {
     const facts = this.#trickles.has(model) ? this.#components.factsOf(model) : undefined
     if (facts !== undefined) return facts
@@ -106,7 +106,8 @@ export class Summaries {
     const shape = median(said.map(({ blockCount }) => blockCount))
     const fitting = said.filter(({ blockCount }) => blockCount === shape)
     const newest = fitting.at(-1)
-    if (newest === undefined) return undefined
+    // Who has just come has the directory of others.
+    if (newest === undefined) return this.#components.factsOf(model)
     const { name, architecture, blockCount } = newest
     return {
       ...{ model, name, architecture, blockCount },
