@@ -2,7 +2,8 @@
 import type { Conversation, Format, Tool } from './contract.ts'
 import { AnswerError } from './errors.ts'
 import { either, literal, Rules, repeated, textWithout } from './gbnf.ts'
-import { anyObjectRule, SchemaGrammar, spaceRule, stringRule } from './grammar.ts'
+import { SchemaGrammar } from './grammar.ts'
+import { anyObjectRule, spaceRule, stringRule } from './grammar-any.ts'
 import { isObject } from './grammar-merge.ts'
 import { type AnswerSyntax, type CallSyntax, RESPONSE, words } from './syntax.ts'
 

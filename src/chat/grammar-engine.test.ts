@@ -1,10 +1,12 @@
 // Grammars as llama.cpp reads them.
+import { readdir, readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { LlamaEngine } from '../engine/index.ts'
 import { generate, startEngine, textOf } from '../engine/testing.ts'
 import type { JsonSchema } from './contract.ts'
 import { grammarOf, jsonGrammar } from './grammar.ts'
+import { ChatTemplate } from './template.ts'
 
 let engine: LlamaEngine
 let prompt: Int32Array
@@ -75,4 +77,30 @@ test('long texts are counted in the engine, too', async () => {
   expect(text).toBeUndefined()
   const grammar = grammarOf({ type: 'string', minLength: 300, maxLength: 300 })
   for (const whole of await texts(grammar, 2, 400)) expect(JSON.parse(whole)).toHaveLength(300)
+})
+
+test('the grammars of calls, for each way of writing them', async () => {
+  const folder = new URL('fixtures/', import.meta.url)
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.jinja'))
+  const tools = [{ name: 'tell', parameters: PERSON }]
+  expect(names.length).toBeGreaterThan(10)
+  for (const name of names) {
+    const template = await readFile(new URL(name, folder), 'utf8')
+    for (const toolChoice of ['auto', 'required'] as const) {
+      const { grammar } = new ChatTemplate({ template }, { begin: '<s>', end: '</s>' }).render(
+        {
+          kind: 'conversation',
+          messages: [{ role: 'user', text: 'Hi' }],
+          tools,
+          toolChoice,
+          parallelCalls: true
+        },
+        { kind: 'text' }
+      )
+      await engine.drop(0)
+      const settings = { temperature: 1, seed: 1, grammar: grammar?.gbnf ?? '', generatedFrom: prompt.length }
+      const drawn = await generate(engine, 0, prompt, 8, settings)
+      expect(drawn, name).not.toContain(-1)
+    }
+  }
 })

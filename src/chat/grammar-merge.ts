@@ -10,6 +10,9 @@ const MAX_NESTING = 64
 export const KINDS = ['null', 'boolean', 'integer', 'number', 'string', 'array', 'object'] as const
 export type Kind = (typeof KINDS)[number]
 
+/** Schemas looked at and properties merged: some milliseconds. */
+const MAX_WORK = 100_000
+
 /** A schema without combinations. What has to hold for a part of it twice is an allOf there. */
 export type Plain = Readonly<Record<string, unknown>>
 
@@ -41,12 +44,14 @@ export function kindsOf(schema: Plain): readonly Kind[] | undefined {
 /** The schemas one of which a value has to follow; none: no value does. */
 export class Ways {
   readonly #root: unknown
+  #work = 0
 
   constructor(root: unknown) {
     this.#root = root
   }
 
   of(schema: unknown, nesting = 0): Plain[] {
+    this.#count(1)
     if (nesting > MAX_NESTING) refuse('it refers to itself without end, or is nested too deep')
     if (schema === true) return [{}]
     if (schema === false) return []
@@ -54,15 +59,33 @@ export class Ways {
     const refused = REFUSED.find((keyword) => schema[keyword] !== undefined)
     if (refused !== undefined) refuse(`"${refused}" is not supported`)
     let ways: Plain[] = [own(schema)]
-    if (schema.$ref !== undefined) ways = combined(ways, this.of(this.resolve(schema.$ref), nesting + 1))
-    for (const part of list(schema, 'allOf')) ways = combined(ways, this.of(part, nesting + 1))
+    if (schema.$ref !== undefined)
+      ways = this.#combined(ways, this.of(this.resolve(schema.$ref), nesting + 1))
+    for (const part of list(schema, 'allOf')) ways = this.#combined(ways, this.of(part, nesting + 1))
     if (schema.anyOf !== undefined) {
       const any = list(schema, 'anyOf').flatMap((part) => this.of(part, nesting + 1))
-      ways = combined(ways, any)
+      ways = this.#combined(ways, any)
     }
-    if (schema.oneOf !== undefined) ways = combined(ways, this.#one(list(schema, 'oneOf'), nesting))
+    if (schema.oneOf !== undefined) ways = this.#combined(ways, this.#one(list(schema, 'oneOf'), nesting))
     if (schema.nullable === true) ways.push({ type: 'null' })
     return ways
+  }
+
+  #count(work: number): void {
+    this.#work += work
+    if (this.#work > MAX_WORK) refuse('there are too many combinations in it')
+  }
+
+  #combined(some: readonly Plain[], others: readonly Plain[]): Plain[] {
+    if (some.length * others.length > MAX_WAYS) {
+      refuse(`its alternatives make more than ${MAX_WAYS} combinations`)
+    }
+    return some.flatMap((a) => others.map((b) => this.#merged(a, b))).filter((way) => way !== undefined)
+  }
+
+  #merged(a: Plain, b: Plain): Plain | undefined {
+    this.#count(Object.keys(propertiesOf(a)).length + Object.keys(propertiesOf(b)).length)
+    return merge(a, b)
   }
 
   #one(parts: readonly unknown[], nesting: number): Plain[] {
@@ -79,7 +102,7 @@ export class Ways {
 
   /** Whether no value follows both: of different kinds, or one of their properties can't be the same. */
   #areApart(a: Plain, b: Plain, nesting: number): boolean {
-    const both = merge(a, b)
+    const both = this.#merged(a, b)
     if (both === undefined) return true
     const kinds = kindsOf(both)
     if (kinds?.length !== 1 || kinds[0] !== 'object') return false
@@ -137,12 +160,6 @@ function own(schema: JsonSchema): Plain {
   return plain
 }
 
-function combined(some: readonly Plain[], others: readonly Plain[]): Plain[] {
-  if (some.length * others.length > MAX_WAYS)
-    refuse(`its alternatives make more than ${MAX_WAYS} combinations`)
-  return some.flatMap((a) => others.map((b) => merge(a, b))).filter((way) => way !== undefined)
-}
-
 /** What both say; undefined where no value follows both. */
 function merge(a: Plain, b: Plain): Plain | undefined {
   const merged: Record<string, unknown> = { ...a, ...b }
@@ -168,6 +185,14 @@ function merge(a: Plain, b: Plain): Plain | undefined {
   for (const keyword of EQUAL) {
     if (a[keyword] === undefined || b[keyword] === undefined || same(a[keyword], b[keyword])) continue
     refuse(`two different values of "${keyword}" have to hold at once`)
+  }
+  for (const [one, other] of [
+    [a, b],
+    [b, a]
+  ] as const) {
+    if (one.prefixItems === undefined || other.prefixItems !== undefined || other.items === undefined)
+      continue
+    refuse('"prefixItems" and another schema\'s "items" have to hold at once')
   }
   if (a.items !== undefined && b.items !== undefined && !same(a.items, b.items)) {
     if (merged.prefixItems !== undefined) refuse('two "items" beside "prefixItems" have to hold at once')

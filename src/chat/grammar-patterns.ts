@@ -76,6 +76,12 @@ function refuse(pattern: string, why: string): never {
   })
 }
 
+/** llama.cpp takes such a rule for one that begins with itself. */
+function refuseEndless(): never {
+  const message = 'A pattern repeats without end what may be nothing, as "(a*)*": that is not supported.'
+  throw new AnswerError('INPUT', message, { field: 'format' })
+}
+
 function lengthsOf(node: Node): Lengths {
   if (node.kind === 'set') return { min: 1, max: 1 }
   if (node.kind === 'repeat') {
@@ -106,6 +112,7 @@ function body(rules: Rules, node: Node): string {
   if (node.kind === 'set') return jsonCharacters(node.ranges)
   if (node.kind === 'choice') return either(node.parts.map((part) => body(rules, part) || '""'))
   if (node.kind === 'repeat') {
+    if (node.max === Infinity && lengthsOf(node.part).min === 0) refuseEndless()
     const part = body(rules, node.part)
     return part === '' ? '' : repeated(rules, part, node.min, node.max === Infinity ? undefined : node.max)
   }
@@ -116,7 +123,7 @@ function body(rules: Rules, node: Node): string {
 }
 
 /** One character of a set, as JSON writes it. */
-export function jsonCharacters(ranges: Ranges): string {
+function jsonCharacters(ranges: Ranges): string {
   const escaped: string[] = []
   for (const point of [...Array(0x20).keys(), 34, 92, 127]) {
     if (!ranges.some(([first, last]) => first <= point && point <= last)) continue
@@ -277,27 +284,4 @@ class PatternReader {
 
 function single(point: number): Ranges {
   return [[point, point]]
-}
-
-const HEX = '[0-9a-f]'
-const DAY =
-  '(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8]))'
-const DATE = `[12]\\d{3}-${DAY}`
-const TIME = '(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?Z'
-const BYTE = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
-const LABEL = '[a-z0-9](?:[a-z0-9-]{0,20}[a-z0-9])?'
-const HOST = `(?:${LABEL}\\.){1,4}[a-z]{2,10}`
-
-/** What is drawn for a format is some of what it allows: no leap days, times in UTC, addresses in small letters. */
-export const FORMATS: Readonly<Record<string, string>> = {
-  date: `^${DATE}$`,
-  time: `^${TIME}$`,
-  'date-time': `^${DATE}T${TIME}$`,
-  duration: '^P(?:\\d{1,4}W|\\d{1,4}D(?:T\\d{1,4}H)?|T\\d{1,4}[HMS])$',
-  uuid: `^${HEX}{8}-${HEX}{4}-[1-5]${HEX}{3}-[89ab]${HEX}{3}-${HEX}{12}$`,
-  ipv4: `^(?:${BYTE}\\.){3}${BYTE}$`,
-  ipv6: `^(?:${HEX}{1,4}:){7}${HEX}{1,4}$`,
-  email: `^[a-z0-9]+(?:[._-][a-z0-9]+){0,4}@${HOST}$`,
-  hostname: `^${HOST}$`,
-  uri: `^https?://${HOST}(?:/[A-Za-z0-9._~-]{0,64}){0,8}$`
 }

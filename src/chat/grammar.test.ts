@@ -262,6 +262,16 @@ test('schemas of any shape give what they say', () => {
   )
 })
 
+/** Each level is looked at twice for the one above it. */
+function nestedChoices(depth: number): JsonSchema {
+  const $defs: Record<string, JsonSchema> = { level0: { const: 1 } }
+  for (let level = 1; level <= depth; level++) {
+    const inner = { $ref: `#/$defs/level${level - 1}` }
+    $defs[`level${level}`] = { oneOf: [object({ a: inner }), object({ a: inner, b: inner })] }
+  }
+  return { $defs, $ref: `#/$defs/level${depth}` }
+}
+
 describe('what can not be promised is refused', () => {
   const loop: JsonSchema = { $defs: { a: { $ref: '#/$defs/a' } }, $ref: '#/$defs/a' }
   const ways = { anyOf: Array.from({ length: 20 }, (_, index) => ({ const: index })) }
@@ -273,6 +283,18 @@ describe('what can not be promised is refused', () => {
     ['an unknown format', { type: 'string', format: 'iban' }, /"iban"/],
     ['a pattern that looks ahead', { type: 'string', pattern: '^(?=a)b$' }, /looks around/],
     ['a pattern that refers back', { type: 'string', pattern: '^(a)\\1$' }, /not known/],
+    ['a pattern that repeats nothing', { type: 'string', pattern: '^(a?b*)*$' }, /nothing/],
+    [
+      'a tuple and a list at once',
+      { allOf: [{ prefixItems: [{}] }, { items: { type: 'null' } }] },
+      /prefixItems/
+    ],
+    [
+      'a long name',
+      { type: 'object', properties: { ['a'.repeat(1e5)]: {} }, additionalProperties: { type: 'null' } },
+      /long a name/
+    ],
+    ['choices in choices', nestedChoices(40), /too many|too deep/],
     ['a pattern of another length', { type: 'string', pattern: '^(ab)+$', minLength: 3 }, /minLength/],
     ['multiples without end', { type: 'integer', multipleOf: 7 }, /multipleOf/],
     ['oneOf that overlaps', { oneOf: [{ type: 'number' }, { type: 'integer' }] }, /oneOf/],

@@ -5,63 +5,37 @@
  */
 import type { JsonSchema } from './contract.ts'
 import { either, literal, Rules, repeated } from './gbnf.ts'
+import { ANY_DEPTH, anyValue, spaceRule, stringRule } from './grammar-any.ts'
+import {
+  ASSERTIONS,
+  count,
+  isOf,
+  isReference,
+  likelyKinds,
+  needed,
+  numberBody,
+  patternOf,
+  requiredOf
+} from './grammar-keywords.ts'
 import { isObject, type Kind, kindsOf, type Plain, propertiesOf, refuse, Ways } from './grammar-merge.ts'
-import { type Bounds, decimals, integers } from './grammar-numbers.ts'
-import { FORMATS, patternBody } from './grammar-patterns.ts'
+import { patternBody } from './grammar-patterns.ts'
 
-/** Of a value that no schema says anything about. */
-const ANY_DEPTH = 12
-/** Multiples that are written out one by one. */
-const MAX_MULTIPLES = 1_000
+export { jsonGrammar } from './grammar-any.ts'
+
 /** Schemas in schemas, references followed. */
 const MAX_DEPTH = 100
 const MAX_STEPS = 10_000
-/** One character of a JSON string; 16-bit escapes may be half of a pair. */
-const CHARACTER = '([^"\\x5c\\x00-\\x1f\\x7f] | "\\\\" (["\\x5c/bfnrt] | "u" [0-9a-fA-F]{4}))'
+/** Of a property beside which others are allowed: each character is a rule. */
+const MAX_NAME = 256
 /** One that counts as one for everybody. */
 const COUNTED =
   '([^"\\x5c\\x00-\\x1f\\x7f\\U00010000-\\U0010ffff] | "\\\\" (["\\x5c/bfnrt] | "u" ([0-9a-cefA-CEF] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2})))'
 const PLAIN_KEY = '[^"\\x5c\\x00-\\x1f\\x7f]'
-/** As llama.cpp has it: nothing, a space, or a line's end with its indentation. It can't go on for ever. */
-const SPACE = '(" " | "\\n"{1,2} [ \\t]{0,20})?'
 
 /** Throws an AnswerError INPUT that names what is not supported. */
 export function grammarOf(schema: JsonSchema): string {
   const rules = new Rules()
   return rules.text(new SchemaGrammar(rules, schema).root())
-}
-
-export function spaceRule(rules: Rules): string {
-  return rules.add(SPACE)
-}
-
-/** A JSON string's rule. */
-export function stringRule(rules: Rules): string {
-  return rules.add(`"\\"" ${rules.add(CHARACTER)}* "\\""`)
-}
-
-/** An object with any properties. */
-export function anyObjectRule(rules: Rules): string {
-  return anyContainer(rules, 'object', ANY_DEPTH)
-}
-
-const anyRules = new Rules()
-/** Any JSON object. */
-export const jsonGrammar: string = ((root) => anyRules.text(root))(anyObjectRule(anyRules))
-
-function anyContainer(rules: Rules, kind: 'object' | 'array', depth: number): string {
-  const space = rules.add(SPACE)
-  const value = anyValue(rules, depth - 1)
-  const entry = kind === 'array' ? value : rules.add(`${stringRule(rules)} ${space} ":" ${space} ${value}`)
-  const [open, close] = kind === 'array' ? ['"["', '"]"'] : ['"{"', '"}"']
-  return rules.add(`${open} ${space} (${entry} (${space} "," ${space} ${entry})*)? ${space} ${close}`)
-}
-
-function anyValue(rules: Rules, depth: number): string {
-  const scalars = [stringRule(rules), rules.add(decimals({}) as string), '"true"', '"false"', '"null"']
-  if (depth === 0) return rules.add(scalars.join(' | '))
-  const containers = [anyContainer(rules, 'object', depth), anyContainer(rules, 'array', depth)]
-  return rules.add([...containers, ...scalars].join(' | '))
 }
 
 /** Adds the rules of one schema to others. */
@@ -199,7 +173,7 @@ export class SchemaGrammar {
 
   #list(first: readonly string[], other: string | undefined, min: number, max: number): string {
     const rules = this.#rules
-    const space = rules.add(SPACE)
+    const space = spaceRule(rules)
     const comma = (rule: string): string => `${space} "," ${space} ${rule}`
     let rest = ''
     const begun = Math.max(first.length, 1)
@@ -239,17 +213,18 @@ export class SchemaGrammar {
       extra === undefined ? undefined : this.#entry(this.#otherKey(Object.keys(properties)), extra)
     const limited = this.#limited(schema, entries, others)
     if (limited === undefined) return undefined
-    const space = this.#rules.add(SPACE)
+    const space = spaceRule(this.#rules)
     return `"{" ${space} ${limited} ${space} "}"`
   }
 
   #entry(key: string, value: string): string {
-    const space = this.#rules.add(SPACE)
+    const space = spaceRule(this.#rules)
     return this.#rules.add(`${key} ${space} ":" ${space} ${value}`)
   }
 
   /** Any name but these, which are no names of others in disguise: nothing is escaped in it. */
   #otherKey(names: readonly string[]): string {
+    if (names.some((name) => name.length > MAX_NAME)) refuse('a property has too long a name')
     return this.#rules.add(`"\\"" ${this.#nameWithout(names, 0)} "\\""`)
   }
 
@@ -307,7 +282,7 @@ export class SchemaGrammar {
     maxOthers: number
   ): string {
     const rules = this.#rules
-    const space = rules.add(SPACE)
+    const space = spaceRule(rules)
     const comma = `${space} "," ${space}`
     const most = maxOthers === Infinity ? undefined : maxOthers
     const more = others !== undefined && maxOthers > 0
@@ -330,111 +305,6 @@ export class SchemaGrammar {
     }
     return starts.length === 0 ? '' : `(${starts.join(' | ')})?`
   }
-}
-
-const NUMERIC = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf']
-const TEXTUAL = ['minLength', 'maxLength', 'pattern', 'format']
-const LISTED = ['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems']
-const KEYED = ['properties', 'required', 'additionalProperties', 'minProperties', 'maxProperties']
-const ASSERTIONS = [...NUMERIC, ...TEXTUAL, ...LISTED, ...KEYED]
-
-/** Where no type is given: the kind that the schema speaks of. */
-function likelyKinds(schema: Plain): readonly Kind[] {
-  const speaks = (keywords: readonly string[]): boolean => keywords.some((word) => schema[word] !== undefined)
-  if (speaks(KEYED)) return ['object']
-  if (speaks(LISTED)) return ['array']
-  if (speaks(TEXTUAL)) return ['string']
-  return ['number']
-}
-
-/** What no value can be without. */
-function needed(schema: Plain): readonly unknown[] {
-  const [kind, ...more] = kindsOf(schema) ?? likelyKinds(schema)
-  if (more.length > 0 || schema.enum !== undefined) return []
-  if (kind === 'array') return (count(schema, 'minItems') ?? 0) > 0 ? [schema.items ?? true] : []
-  if (kind !== 'object') return []
-  const properties = propertiesOf(schema)
-  return [...requiredOf(schema)].map((name) => (Object.hasOwn(properties, name) ? properties[name] : true))
-}
-
-/** Whether all that is said is its type and what it is for. */
-function isReference(schema: JsonSchema): boolean {
-  const said = ['type', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', 'nullable', ...ASSERTIONS]
-  return schema.$ref !== undefined && said.every((keyword) => schema[keyword] === undefined)
-}
-
-function numberBody(kind: 'integer' | 'number', schema: Plain): string | undefined {
-  const bounds: Record<string, number> = {}
-  for (const keyword of NUMERIC) {
-    const value = schema[keyword]
-    if (value === undefined) continue
-    if (typeof value !== 'number' || !Number.isFinite(value)) refuse(`"${keyword}" is not a number`)
-    bounds[keyword] = value
-  }
-  const { multipleOf } = bounds
-  const isInteger = kind === 'integer' || multipleOf === 1
-  if (multipleOf !== undefined && multipleOf !== 1) return multiples(multipleOf, bounds, isInteger)
-  const format = typeof schema.format === 'string' ? INTEGER_FORMATS[schema.format] : undefined
-  if (format === undefined || !isInteger) return isInteger ? integers(bounds) : decimals(bounds)
-  const minimum = Math.max(bounds.minimum ?? -Infinity, format[0])
-  return integers({ ...bounds, minimum, maximum: Math.min(bounds.maximum ?? Infinity, format[1]) })
-}
-
-const INTEGER_FORMATS: Readonly<Record<string, readonly [number, number]>> = {
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-  uint32: [0, 2 ** 32 - 1],
-  uint64: [0, Number.MAX_SAFE_INTEGER]
-}
-
-/** Only where they are whole and few: their list. */
-function multiples(step: number, bounds: Bounds, isInteger: boolean): string | undefined {
-  const low = Math.max(bounds.minimum ?? -Infinity, bounds.exclusiveMinimum ?? -Infinity)
-  const high = Math.min(bounds.maximum ?? Infinity, bounds.exclusiveMaximum ?? Infinity)
-  if (!Number.isInteger(step) || step <= 0 || !((high - low) / step <= MAX_MULTIPLES)) {
-    const what = isInteger ? 'integers' : 'numbers'
-    refuse(`"multipleOf" is supported for whole steps between bounds only, at most ${MAX_MULTIPLES} ${what}`)
-  }
-  const values: string[] = []
-  for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
-    if (value !== bounds.exclusiveMinimum && value !== bounds.exclusiveMaximum) values.push(`${value + 0}`)
-  }
-  return values.length === 0 ? undefined : either(values.map(literal))
-}
-
-function count(schema: Plain, keyword: string): number | undefined {
-  const value = schema[keyword]
-  if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0)
-    refuse(`"${keyword}" is not a count`)
-  return value
-}
-
-function patternOf(schema: Plain): string | undefined {
-  const { pattern, format } = schema
-  if (format === undefined) {
-    if (pattern !== undefined && typeof pattern !== 'string') refuse('"pattern" is not a text')
-    return pattern
-  }
-  if (pattern !== undefined) refuse('"pattern" beside "format" is not supported')
-  const known = typeof format === 'string' && Object.hasOwn(FORMATS, format) ? FORMATS[format] : undefined
-  return (
-    known ?? refuse(`the format ${JSON.stringify(format)} is not one of ${Object.keys(FORMATS).join(', ')}`)
-  )
-}
-
-function requiredOf(schema: Plain): ReadonlySet<string> {
-  const { required = [] } = schema
-  if (!Array.isArray(required) || required.some((name) => typeof name !== 'string')) {
-    refuse('"required" is not a list of names')
-  }
-  return new Set(required)
-}
-
-function isOf(kind: Kind, value: unknown): boolean {
-  if (kind === 'null') return value === null
-  if (kind === 'array') return Array.isArray(value)
-  if (kind === 'integer') return Number.isInteger(value)
-  return kind === 'object' ? isObject(value) : typeof value === kind
 }
 
 /** Whether JSON takes it as it is. */
