@@ -354,6 +354,12 @@ describe('refused with 400 and the field at fault:', () => {
     expect(gateway.admitted).toBe(0)
   })
 
+  test('what is not UTF-8', async () => {
+    const body = Buffer.from(JSON.stringify(ASK).replace('?', '\u00ff'), 'latin1')
+    const response = await new TestGateway(speak).app.request(PATH, { method: 'POST', body })
+    expect(await failure(response)).toMatchObject({ status: 400, message: expect.stringMatching(/UTF-8/) })
+  })
+
   test('what is not JSON', async () => {
     expect(await failure(await new TestGateway(speak).post(PATH, '{'))).toMatchObject({
       status: 400,

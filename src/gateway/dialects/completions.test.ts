@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { DrawnLog } from '../../chat/index.ts'
+import type { AnswerEvent, DrawnLog } from '../../chat/index.ts'
 import {
   CARD,
   endEvent,
@@ -20,10 +20,15 @@ function log(text: string): DrawnLog {
   return { ...token, alternatives: [token] }
 }
 
+/** Between texts, so that they are not told as one. */
+const pause: AnswerEvent = { type: 'chain', change: 'leaving', message: '' }
 const speak = play(
   START,
   textEvent(' a', [log(' a')]),
-  textEvent(' time', [log(' '), log('time')]),
+  pause,
+  textEvent(' ', [log(' ')]),
+  pause,
+  textEvent('time', [log('time')]),
   endEvent()
 )
 

@@ -183,6 +183,24 @@ test('items become messages: what was thought, said and called in one turn is on
   })
 })
 
+test('what was said after a call is another message', async () => {
+  const gateway = new TestGateway(play(START, endEvent()))
+  const call = { call_id: 'c0', name: 'find', arguments: '{}' }
+  const input = [
+    { type: 'function_call', ...call },
+    { role: 'assistant', content: 'I look.' },
+    { role: 'user', content: 'Well?' }
+  ]
+  await gateway.post(PATH, { model: 'tiny', input })
+  expect(gateway.answers.asked[0]?.input).toMatchObject({
+    messages: [
+      { role: 'assistant', text: '', calls: [{ id: 'c0' }] },
+      { role: 'assistant', text: 'I look.', calls: [] },
+      { role: 'user', text: 'Well?' }
+    ]
+  })
+})
+
 describe('refused with 400 and the field at fault:', () => {
   const cases: readonly [name: string, fields: object, param: string][] = [
     ['what was said before', { previous_response_id: 'resp_1' }, 'previous_response_id'],
