@@ -197,6 +197,23 @@ describe('up and run', () => {
     expect(stderr).toMatch(/error: No chain covers the model: nobody reachable hosts block 5 of 8\. Start /)
   })
 
+  test('an answer that a schema allows, and one that is interrupted', async () => {
+    const peers = ['--peer', await up('0-8')]
+    const schema = join(folder, 'schema.json')
+    const properties = { ok: { type: 'boolean' }, kind: { enum: ['fish', 'bird'] } }
+    await writeFile(schema, JSON.stringify({ type: 'object', properties, required: ['ok', 'kind'] }))
+    const { code, stdout } = await shoal('run', DEMO, 'x', '--schema', schema, ...peers)
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toEqual({
+      ok: expect.any(Boolean),
+      kind: expect.stringMatching(/^(fish|bird)$/)
+    })
+    const child = start('run', DEMO, PROMPT, '--max-tokens', '4000', '--temperature', '1', ...peers)
+    await once(child.stdout as NodeJS.ReadableStream, 'data')
+    child.kill('SIGINT')
+    expect((await once(child, 'exit'))[0]).toBe(130)
+  })
+
   test('a node that is interrupted ends cleanly', async () => {
     const child = start('up', '--model', DEMO, '--data-dir', join(folder, 'interrupted'))
     await line(child.stdout, /Press Ctrl-C/)

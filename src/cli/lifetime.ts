@@ -26,6 +26,44 @@ export function untilInterrupted(): AbortSignal {
   return controller.signal
 }
 
+/** For who asks one thing after the other: Ctrl-C ends what runs `apart`, or everything where nothing does. */
+export class Interrupts {
+  readonly #all = new AbortController()
+  #apart: AbortController | undefined
+  #apartUntil = Number.NEGATIVE_INFINITY
+
+  constructor() {
+    onInterrupted(
+      (name) => this.#interrupted(name),
+      () => this.#all.abort()
+    )
+  }
+
+  /** Aborted when everything is to end. */
+  get signal(): AbortSignal {
+    return this.#all.signal
+  }
+
+  async apart<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const apart = new AbortController()
+    this.#apart = apart
+    try {
+      return await work(AbortSignal.any([apart.signal, this.signal]))
+    } finally {
+      this.#apart = undefined
+      this.#apartUntil = performance.now()
+    }
+  }
+
+  #interrupted(name: NodeJS.Signals): void {
+    if (this.#all.signal.aborted) process.exit(INTERRUPTED)
+    // What came just too late was meant for what has ended by itself.
+    const isApart = this.#apart !== undefined || performance.now() - this.#apartUntil <= SAME_SIGNAL_MS
+    if (name === 'SIGINT' && isApart) this.#apart?.abort()
+    else this.#all.abort()
+  }
+}
+
 /**
  * For a process that others rely on: it ends in good order at Ctrl-C, at SIGTERM or when `finish` is called. The
  * next Ctrl-C or SIGTERM, and the end of the process that started this one, leave no time for that.
@@ -79,13 +117,13 @@ export class Lifetime {
 }
 
 /** Ctrl-C and SIGTERM, each of them once; and `orphaned` when the process that started this one is gone. */
-function onInterrupted(interrupted: () => void, orphaned: () => void): void {
+function onInterrupted(interrupted: (name: NodeJS.Signals) => void, orphaned: () => void): void {
   let last = Number.NEGATIVE_INFINITY
-  const signalled = (): void => {
+  const signalled = (name: NodeJS.Signals): void => {
     const now = performance.now()
     if (now - last <= SAME_SIGNAL_MS) return
     last = now
-    interrupted()
+    interrupted(name)
   }
   const left = (): void => {
     last = performance.now() // whoever leaves may send a signal, too

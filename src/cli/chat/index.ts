@@ -1,5 +1,5 @@
 /** Talking to a model at a terminal. It works on anything that answers as `Answers` does. */
-export { Dialogue, type DialogueInit, type Parameters } from './dialogue.ts'
-export { Lines, type LinesInit } from './lines.ts'
-export { Repl, type ReplInit } from './repl.ts'
-export { type Report, reportInWords, type Screen, show } from './show.ts'
+export { Dialogue, type Parameters } from './dialogue.ts'
+export { Lines } from './lines.ts'
+export { Repl } from './repl.ts'
+export { reportInWords, show } from './show.ts'

@@ -159,7 +159,7 @@ describe('commands', () => {
     expect(requests[1]?.input).toMatchObject({ messages: [{ role: 'user', text: 'two' }] })
     const all = said.join('\n')
     expect(all).toMatch(
-      /\n1 +abcdefgh +0-8 +3\.00 +4\n\nprompt of 7 tokens, 5 of them computed before\n11 tokens, 20\.0 /
+      /\n1 +abcdefgh +0-8 +3\.00 +4\n\n11 tokens, 20\.0 .*\nprompt of 7 tokens, 5 of them computed before\n/
     )
     expect(all).toMatch(
       /\nmodel +Fish\n[\s\S]*blocks +8, on 2 nodes\n[\s\S]*temperature +0\.7\n[\s\S]*messages +2$/

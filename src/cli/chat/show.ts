@@ -105,13 +105,15 @@ export function reportInWords({
   ...rest
 }: Report): string[] {
   const rows = hops.map(({ node, span, ms_per_token, bytes_per_token }, index) => [
-    ...[String(index + 1), node, span, ms_per_token.toFixed(2), String(bytes_per_token)]
+    ...[String(index + 1), node, span],
+    // Stages report now and then: of a short answer, nothing may have come yet.
+    ...(bytes_per_token === 0 ? ['-', '-'] : [ms_per_token.toFixed(2), String(bytes_per_token)])
   ])
   const cached = rest.cached_tokens > 0 ? `, ${rest.cached_tokens} of them computed before` : ''
   return [
     ...table([['hop', 'node', 'span', 'ms/token', 'bytes/token'], ...rows]),
     '',
-    `prompt of ${rest.prompt_tokens} tokens${cached}`,
-    `${tokens} tokens, ${tokens_per_second.toFixed(1)} tokens per second, first after ${first_token_ms.toFixed(0)} ms`
+    `${tokens} tokens, ${tokens_per_second.toFixed(1)} tokens per second, first after ${first_token_ms.toFixed(0)} ms`,
+    `prompt of ${rest.prompt_tokens} tokens${cached}`
   ]
 }
