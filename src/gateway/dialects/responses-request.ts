@@ -110,6 +110,7 @@ export type ResponsesRequest = z.output<typeof responsesRequest>
 
 /** What the internal request's fields are called here. */
 export const responsesParams: Readonly<Record<string, string>> = {
+  messages: 'input',
   maxTokens: 'max_output_tokens',
   format: 'text.format',
   alternatives: 'top_logprobs',
