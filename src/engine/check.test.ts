@@ -96,7 +96,9 @@ const settings = mostly(
       grammar: mostly(
         fc.constantFrom('root ::= [a-z]+', 'root ::= "no"', 'root ::= root', 'root ::= ""', 'x', '', '\0')
       ),
-      generatedFrom: small
+      grammarTriggers: mostly(fc.array(mostly(fc.string({ maxLength: 3 })), { maxLength: 3 })),
+      generatedFrom: small,
+      alternatives: mostly(fc.nat(21))
     },
     { requiredKeys: ['temperature', 'seed'] }
   )

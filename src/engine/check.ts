@@ -12,7 +12,7 @@ const MAX_GRAMMAR = 262_144
 const MAX_TEXT = 16_777_216
 const MAX_LIST = 4096
 /** Each is looked for at every token. */
-const MAX_TRIGGERS = 32
+const MAX_TRIGGERS = 16
 const MAX_TRIGGER = 64
 /** As OpenAI's API has at most. */
 const MAX_ALTERNATIVES = 20

@@ -58,7 +58,7 @@ const sampler = fc.record({
   logitBias: fc.array(fc.record({ token: position, bias: float }), { maxLength: 8 }),
   seed: uint32,
   grammar: text(200),
-  grammarTriggers: fc.option(fc.array(text(20, 1), { minLength: 1, maxLength: 32 }), { nil: undefined }),
+  grammarTriggers: fc.option(fc.array(text(20, 1), { minLength: 1, maxLength: 16 }), { nil: undefined }),
   generatedFrom: fc.nat(),
   alternatives: fc.option(fc.integer({ min: 0, max: 20 }), { nil: undefined })
 })

@@ -17,7 +17,7 @@ export const MAX_FRAME_BYTES = 64 * 1024 * 1024
 export const TICKET_BYTES = 16
 export const MAX_GRAMMAR_CHARACTERS = 256 * 1024
 /** Texts such as "<tool_call>", one or a few per model. */
-export const MAX_GRAMMAR_TRIGGERS = 32
+export const MAX_GRAMMAR_TRIGGERS = 16
 export const MAX_TRIGGER_CHARACTERS = 64
 export const MAX_LOGIT_BIASES = 4_096
 /** Of each drawn token, as OpenAI's API has at most. */

@@ -182,8 +182,8 @@ describe('bounds', () => {
       'sampler.grammarTriggers.0'
     ],
     [
-      'more triggers than 32',
-      { ...OPEN, sampler: { ...sampler, grammarTriggers: Array(33).fill('a') } },
+      'more triggers than 16',
+      { ...OPEN, sampler: { ...sampler, grammarTriggers: Array(17).fill('a') } },
       'sampler.grammarTriggers'
     ],
     ['a nonce beyond 53 bits', { type: 'ping', nonce: 2 ** 53 }, 'nonce'],
