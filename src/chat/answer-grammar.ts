@@ -9,6 +9,8 @@ import { type AnswerSyntax, type CallSyntax, RESPONSE, words } from './syntax.ts
 
 /** In one answer, so that a model that repeats itself comes to an end. */
 const MAX_CALLS = 32
+/** Somebody's own, in characters: stages take little more, and its rules get longer names. */
+const MAX_GRAMMAR = 131_072
 const NAME = /^[a-zA-Z0-9_.:-]{1,128}$/
 
 /** Those that may be called. Throws an AnswerError INPUT where the choice is not among them. */
@@ -76,7 +78,13 @@ class AnswerGrammar {
     const content = this.#content(format)
     const root = this.#syntax.channels === undefined ? this.#tagged(content) : this.#channeled(content)
     const grammar = this.#rules.text(root)
-    return format.kind === 'grammar' ? `${grammar}${renamed(format.grammar)}` : grammar
+    if (format.kind !== 'grammar') return grammar
+    if (format.grammar.length > MAX_GRAMMAR) {
+      throw new AnswerError('INPUT', `The grammar has more than ${MAX_GRAMMAR} characters.`, {
+        field: 'format'
+      })
+    }
+    return `${grammar}${renamed(format.grammar)}`
   }
 
   /** Undefined: free text. */

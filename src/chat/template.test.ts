@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ShoalError } from '../common/index.ts'
 import { openModel } from '../models/index.ts'
@@ -242,6 +243,46 @@ describe('whatever the template lacks', () => {
       strict.render(conversation({ messages: [{ role: 'assistant', text: 'Hi' }, HI] }), FREE)
     ).toThrow(refused)
   })
+})
+
+test('any conversation is rendered, or refused in words', () => {
+  const text = fc.constantFrom('', 'x', '<think>', '</think>', '{{ x }}', '<|im_end|>', '🐠')
+  const given = fc.constantFrom('{}', '', 'no JSON', '5', '[1]', '{"a":{"b":[null]}}')
+  const call = fc.record({
+    id: fc.constantFrom('a', 'b'),
+    name: fc.constantFrom('get_time', 'rm'),
+    arguments: given
+  })
+  const anyMessage: fc.Arbitrary<Message> = fc.oneof(
+    fc.record({ role: fc.constantFrom('system' as const, 'user' as const), text }),
+    fc.record({
+      role: fc.constant('assistant' as const),
+      text,
+      reasoning: text,
+      calls: fc.array(call, { maxLength: 3 })
+    }),
+    fc.record({ role: fc.constant('tool' as const), call: fc.constantFrom('a', 'b', 'c'), text })
+  )
+  const templates = ALL.map(template)
+  const input = fc.record({
+    messages: fc.array(anyMessage, { maxLength: 6 }),
+    tools: fc.constantFrom([], [TIME], [{ name: 'rm', parameters: {} }]),
+    toolChoice: fc.constantFrom('auto', 'none'),
+    reasoning: fc.constantFrom(undefined, 'none', 'high')
+  }) as fc.Arbitrary<Partial<Conversation>>
+  let rendered = 0
+  fc.assert(
+    fc.property(input, fc.constantFrom(...templates), (changes, one) => {
+      try {
+        expect(one.render(conversation(changes), FREE).text).not.toContain('[object ')
+        rendered += 1
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'INPUT', data: { field: 'messages' } })
+      }
+    }),
+    { seed: 4, numRuns: 1_000 }
+  )
+  expect(rendered).toBeGreaterThan(700)
 })
 
 describe('reasoning', () => {

@@ -60,9 +60,9 @@ export class ChatTemplate {
     try {
       return rendered(style, conversation, format, isNative)
     } catch (error) {
-      // Some templates stumble over tools that others take.
+      // Some templates stumble over tools, or arguments of calls, that others take.
       const isRefused = error instanceof AnswerError && error.data.field === 'messages'
-      if (!isRefused || !isNative || conversation.tools.length === 0) throw error
+      if (!isRefused || !isNative) throw error
       return rendered(style, conversation, format, false)
     }
   }
