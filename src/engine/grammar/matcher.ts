@@ -64,6 +64,8 @@ export class Matcher {
     this.#work = 0
     if (this.#kept < MAX_KEPT) return
     this.#kept = 0
+    // States lead to each other.
+    for (const { steps } of [this.start, ...this.#states.values()]) steps.clear()
     this.#stacks.clear()
     this.#states.clear()
   }
