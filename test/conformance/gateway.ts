@@ -2,9 +2,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { expect } from 'vitest'
 import { systemClock } from '../../src/common/index.ts'
-import { Gateway, KeyStore, type SwarmView } from '../../src/gateway/index.ts'
-import { HOLED, PARROT, Parrot } from './parrot.ts'
+import { Gateway, KeyStore } from '../../src/gateway/index.ts'
+import { answersOf, Node } from '../../src/node/index.ts'
+import { swarmView } from '../../src/node/serving.ts'
+import { tinyModel } from '../models/index.ts'
+import { writeModelFile } from '../models/file.ts'
+import { DEMO, eventually } from '../swarm.ts'
 
 export interface Served {
   /** Without `/v1`. */
@@ -22,23 +27,11 @@ export interface Served {
   stop(): Promise<void>
 }
 
-const view: SwarmView = {
-  notReady: () => undefined,
-  snapshot: () => ({
-    self: {
-      peer: '',
-      version: '',
-      swarm: { kind: 'local' },
-      hosting: [],
-      placement: '',
-      sessions: 0,
-      peers: 0
-    },
-    models: [],
-    nodes: []
-  })
-}
+const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
+const ENGINE = { context: 1024, sessions: 8, threads: 1, gpuLayers: 0, kvType: 'f16' } as const
+const HOLED = 'tiny-llama'
 
+/** Three nodes that host the embedded model together; the last of them has the gateway, and its consumer's end. */
 export async function serve(): Promise<Served> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-conformance-'))
   const keysFile = join(folder, 'keys.db')
@@ -47,8 +40,27 @@ export async function serve(): Promise<Served> {
   const { secret: key } = keys.create('suite', {}, now)
   const { secret: limitedKey } = keys.create('limited', { requestsPerMinute: 1 }, now)
   keys.close()
+  const nodes: Node[] = []
+  const host = async (model: string, start: number, end: number): Promise<Node> => {
+    const peers = nodes.flatMap((node) => node.host.addresses)
+    const hosting = { ...ENGINE, model, blocks: { start, end } }
+    const node = new Node({ dataDir: join(folder, `${nodes.length}`), listen: [LOOPBACK], peers, hosting })
+    nodes.push(node)
+    await node.start()
+    return node
+  }
+  const half = await writeModelFile(folder, 'half', tinyModel('llama'))
+  await host(half, 0, 1)
+  await host(DEMO, 0, 3)
+  await host(DEMO, 3, 6)
+  const node = await host(DEMO, 6, 8)
+  const answers = answersOf(node)
+  await eventually(async () => {
+    expect((await answers.model('demo')).isCovered).toBe(true)
+    expect(await answers.model(HOLED)).toMatchObject({ isCovered: false })
+  })
   const gateway = new Gateway(
-    { answers: new Parrot(), swarm: view, clock: systemClock },
+    { answers, swarm: swarmView(node), clock: systemClock },
     { port: 0, keysFile }
   )
   await gateway.start()
@@ -56,12 +68,14 @@ export async function serve(): Promise<Served> {
     url: gateway.url,
     key,
     limitedKey,
-    model: PARROT.name,
-    holed: HOLED.name,
+    model: 'demo',
+    holed: HOLED,
     tooLong: 'tide and stone '.repeat(20_000),
     idle: () => idle(gateway),
     stop: async () => {
       await gateway.stop()
+      await answers.stop()
+      await Promise.all(nodes.map((one) => one.stop()))
       await rm(folder, { recursive: true })
     }
   }
