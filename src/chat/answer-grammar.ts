@@ -8,7 +8,7 @@ import { isObject } from './grammar-merge.ts'
 import { type AnswerSyntax, type CallSyntax, RESPONSE, words } from './syntax.ts'
 
 /** In one answer, so that a model that repeats itself comes to an end. */
-const MAX_CALLS = 32
+const MAX_CALLS = 16
 /** Somebody's own, in characters: stages take little more, and its rules get longer names. */
 const MAX_GRAMMAR = 131_072
 const NAME = /^[a-zA-Z0-9_.:-]{1,128}$/

@@ -245,6 +245,27 @@ describe('calls', () => {
     expect(parsed(how, text)).toEqual({ text })
   })
 
+  test.each<[string, AnswerSyntax, string, Told]>([
+    ['before its name', syntax(HERMES), `${HELLO}\n<tool_call>\n{"na`, { text: HELLO }],
+    [
+      'behind another',
+      syntax(HERMES),
+      `<tool_call>${json}</tool_call>\n<tool_call>{"name": "get`,
+      { calls: [ONE] }
+    ],
+    ['as the whole answer', syntax(LLAMA), '{"name": "get_ti', {}],
+    [
+      'of ours',
+      OWN,
+      '{"tool_calls": [{"name": "special_function", "arguments": {"arg1": 1}}, {"na',
+      { calls: [ONE] }
+    ],
+    ['as an answer of ours', OWN, '{"respon', {}],
+    ['within a sign', syntax(HERMES), 'a <tool_', { text: 'a <tool_' }]
+  ])('cut short %s, nothing of them is shown', (_, how, text, expected) => {
+    expect(parsed(how, text)).toEqual(expected)
+  })
+
   test('arguments come while they are written', () => {
     const parser = new AnswerParser(syntax(HERMES), { stop: [], newId: () => 'a' })
     expect(parser.push('<tool_call>{"name": "get_time", "argu')).toEqual([])

@@ -146,13 +146,19 @@ export class TagScanner implements Scanner {
       this.#extent = new Extent()
       return true
     }
-    if ((head === 'more' || response === 'more') && !isEnd) return false
+    if (head === 'more' || response === 'more') return this.#waits(isEnd)
     this.#isFirst = false
     this.#mode = 'text'
     // Not a call: its sign is text, and what follows is looked at again.
     const [sign = ''] = words(`${calls.open}${calls.before}`)
     this.#emit('text', calls.isWhole ? this.#buffer.length : this.#buffer.indexOf(sign) + sign.length)
     return true
+  }
+
+  /** Where the answer was cut short, half a call is nothing to show. */
+  #waits(isEnd: boolean): false {
+    if (isEnd) this.#buffer = ''
+    return false
   }
 
   #responseStart(): number | Incomplete {
@@ -222,9 +228,8 @@ export class TagScanner implements Scanner {
       : afterWords(this.#buffer, 0, [...words(calls.between), ...words(calls.before)])
     const head = typeof start === 'number' ? headOf(this.#buffer, start, calls, calls.names) : start
     if (typeof head === 'object') return this.#begun(head)
-    if (head === 'more' && !isEnd) return false
     const end = afterWords(this.#buffer, 0, words(calls.close))
-    if (end === 'more' && !isEnd) return false
+    if (head === 'more' || end === 'more') return this.#waits(isEnd)
     if (typeof end === 'number') this.#buffer = this.#buffer.slice(end)
     this.#mode = 'gap'
     return true
