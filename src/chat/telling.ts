@@ -10,7 +10,7 @@ import { AnswerParser, type Part } from './parser.ts'
 export type Arrival = { readonly draw: Draw } | { readonly event: ChainEvent }
 
 export interface TellingInit {
-  readonly card: { readonly id: string }
+  readonly card: { readonly name: string }
   readonly text: ModelText
   readonly prompt: Prompt
   readonly request: AnswerRequest
@@ -30,7 +30,7 @@ export async function* tell(
   const { card, text, prompt, request, inbox, newId } = init
   const { session, cachedTokens } = conversation
   const promptTokens = prompt.tokens.length
-  yield { type: 'start', model: card.id, promptTokens, hops: hopsOf(session) }
+  yield { type: 'start', model: card.name, promptTokens, hops: hopsOf(session) }
   const parser = new AnswerParser(prompt.syntax, { stop: [...request.stop, ...prompt.stop], newId })
   const teller = new Teller(text, parser, prompt.syntax.needsSpecials)
   const done = new AbortController()

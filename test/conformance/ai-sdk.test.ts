@@ -42,13 +42,14 @@ describe.each(['chat', 'responses'] as const)('by %s', (dialect) => {
   test('tools, and what follows from them', async () => {
     const weather = tool({
       description: 'The weather in a town',
-      inputSchema: z.object({ town: z.string() }),
+      inputSchema: z.object({ town: z.string().max(12) }),
       execute: async ({ town }) => `15 C in ${town}`
     })
     const { steps } = await generateText({
       model: modelOf(),
       prompt,
       tools: { weather },
+      providerOptions: { openai: { parallelToolCalls: false } },
       maxOutputTokens: 200,
       prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? 'required' : 'none' }),
       stopWhen: stepCountIs(2)
@@ -58,7 +59,7 @@ describe.each(['chat', 'responses'] as const)('by %s', (dialect) => {
   })
 
   test('structured output', async () => {
-    const schema = z.object({ name: z.string(), tags: z.array(z.enum(['a', 'b'])) })
+    const schema = z.object({ name: z.string().max(12), tags: z.array(z.enum(['a', 'b'])).max(3) })
     const { output } = await generateText({
       model: modelOf(),
       prompt,

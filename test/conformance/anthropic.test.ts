@@ -95,7 +95,7 @@ describe('tools', () => {
     name: 'weather',
     input_schema: {
       type: 'object',
-      properties: { town: { type: 'string' }, unit: { enum: ['C', 'F'] } },
+      properties: { town: { type: 'string', maxLength: 12 }, unit: { enum: ['C', 'F'] } },
       required: ['town', 'unit'],
       additionalProperties: false
     }
@@ -112,7 +112,7 @@ describe('tools', () => {
     const message = await client.messages.create({
       model: served.model,
       ...asked,
-      tool_choice: { type: 'any' }
+      tool_choice: { type: 'any', disable_parallel_tool_use: true }
     })
     expect(message.stop_reason).toBe('tool_use')
     const call = callIn(message)
@@ -132,7 +132,7 @@ describe('tools', () => {
   })
 
   test('are used in streams', async () => {
-    const choice = { type: 'tool', name: 'weather' } as const
+    const choice = { type: 'tool', name: 'weather', disable_parallel_tool_use: true } as const
     const final = await client.messages
       .stream({ model: served.model, ...asked, tool_choice: choice })
       .finalMessage()

@@ -7,8 +7,8 @@ import { systemClock } from '../../src/common/index.ts'
 import { Gateway, KeyStore } from '../../src/gateway/index.ts'
 import { answersOf, Node } from '../../src/node/index.ts'
 import { swarmView } from '../../src/node/serving.ts'
-import { tinyModel } from '../models/index.ts'
 import { writeModelFile } from '../models/file.ts'
+import { tinyModel } from '../models/index.ts'
 import { DEMO, eventually } from '../swarm.ts'
 
 export interface Served {
@@ -59,10 +59,7 @@ export async function serve(): Promise<Served> {
     expect((await answers.model('demo')).isCovered).toBe(true)
     expect(await answers.model(HOLED)).toMatchObject({ isCovered: false })
   })
-  const gateway = new Gateway(
-    { answers, swarm: swarmView(node), clock: systemClock },
-    { port: 0, keysFile }
-  )
+  const gateway = new Gateway({ answers, swarm: swarmView(node), clock: systemClock }, { port: 0, keysFile })
   await gateway.start()
   return {
     url: gateway.url,

@@ -42,22 +42,24 @@ test.each([true, false])('stream (responses: %s)', async (useResponsesApi) => {
   expect(text).toBe(whole.text)
 })
 
-const Weather = z.object({ town: z.string(), unit: z.enum(['C', 'F']) })
+const Weather = z.object({ town: z.string().max(12), unit: z.enum(['C', 'F']) })
 const weather = tool(async () => '15 C', { name: 'weather', description: 'The weather', schema: Weather })
 
 test.each([true, false])('tools (responses: %s)', async (useResponsesApi) => {
   const model = chat({ maxTokens: 200, useResponsesApi })
-  const answer = await model.bindTools([weather], { tool_choice: 'required' }).invoke(messages)
+  const answer = await model
+    .bindTools([weather], { tool_choice: 'weather', parallel_tool_calls: false })
+    .invoke(messages)
   const [call] = answer.tool_calls ?? []
   expect(call?.name).toBe('weather')
   expect(Weather.safeParse(call?.args).error).toBeUndefined()
   const result = new ToolMessage({ tool_call_id: call?.id ?? '', content: '15 C' })
-  const on = await model.bindTools([weather], { tool_choice: 'none' }).invoke([...messages, answer, result])
+  const on = await model.invoke([...messages, answer, result])
   expect(on.text.length).toBeGreaterThan(0)
 })
 
 test.each(['jsonSchema', 'functionCalling'] as const)('structured output by %s', async (method) => {
-  const Person = z.object({ name: z.string(), tags: z.array(z.enum(['a', 'b'])) })
+  const Person = z.object({ name: z.string().max(12), tags: z.array(z.enum(['a', 'b'])).max(3) })
   const model = chat({ maxTokens: 400 }).withStructuredOutput(Person, { name: 'person', method })
   expect(Person.safeParse(await model.invoke(messages)).error).toBeUndefined()
 })
