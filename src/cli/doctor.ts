@@ -10,7 +10,7 @@ import { LlamaEngine } from '../engine/index.ts'
 import { similar } from '../models/index.ts'
 import { dataFolder, type NodeStatus } from '../node/index.ts'
 import { untilInterrupted } from './lifetime.ts'
-import { DEMO_MODEL } from './options.ts'
+import { API_PORT, DEMO_MODEL } from './options.ts'
 import { findSetting, knownSettings, loadSettings, optionValue, settingsPath } from './settings.ts'
 import { askStatus, count, modelInWords, plain, stepInWords, swarmInWords } from './status.ts'
 
@@ -27,8 +27,6 @@ export interface Finding {
   readonly advice?: string | undefined
 }
 
-/** That of the API; see docs/GATEWAY.md. */
-const HTTP_PORT = 8642
 const DAY_MS = 86_400_000
 const SHOAL = fileURLToPath(new URL('../../bin/shoal.js', import.meta.url))
 /** Read elsewhere than as settings. */
@@ -55,7 +53,7 @@ async function doctor(program: Command, { dataDir, config, json }: DoctorOptions
     ...aboutClock(Date.now(), await releasedAt()),
     ...(await aboutMachine(dataDir)),
     ...(await aboutEngine(signal)),
-    ...(node.isRunning ? [] : await aboutPort(HTTP_PORT)),
+    ...(node.isRunning ? [] : await aboutPort(API_PORT)),
     ...node.findings
   ]
   if (json) console.log(JSON.stringify(findings))
@@ -115,7 +113,7 @@ export async function aboutPort(port: number): Promise<Finding[]> {
     await once(server, 'listening')
     return [{ state: 'good', what: `port ${port} is free for the API` }]
   } catch (error) {
-    const advice = 'Stop what listens there, or let "shoal up" take another port.'
+    const advice = '"shoal up" takes another port then, and says which; --port names one.'
     return [{ state: 'note', what: `port ${port}, for the API: ${(error as Error).message}`, advice }]
   } finally {
     server.close()

@@ -4,7 +4,7 @@ import type { GatewayInit, LogEntry } from '../gateway/index.ts'
 import { dataFolder, NodeGateway } from '../node/index.ts'
 import { type ConsumerOptions, consumerNode } from './consumer.ts'
 import { Lifetime, UsageError, withStarted } from './lifetime.ts'
-import { collect, integer, peerOption, storeOption } from './options.ts'
+import { API_PORT, collect, integer, peerOption, storeOption } from './options.ts'
 import { mayChat, note } from './output.ts'
 
 interface GatewayOptions extends ConsumerOptions {
@@ -33,7 +33,7 @@ export function gatewayCommand(): Command {
         'nothing itself: "shoal up" does. One line per request goes to standard error, without texts and keys.'
     )
     .option('--host <address>', 'where to listen; 0.0.0.0 or :: for all addresses', '127.0.0.1')
-    .option('--port <port>', 'where to listen; 0 for any that is free', integer(0, 65_535), 8642)
+    .option('--port <port>', 'where to listen; 0 for any that is free', integer(0, 65_535), API_PORT)
     .option('--keys <file>', 'ask for keys: those that "shoal keys create --keys FILE" makes')
     .option('--anonymous', 'let anybody ask without a key, within the limits below')
     .option(

@@ -8,6 +8,9 @@ import type { KvType } from '../engine/index.ts'
 
 export const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 
+/** Where programs look for the API; see docs/GATEWAY.md. */
+export const API_PORT = 8642
+
 export function integer(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text)
@@ -59,6 +62,11 @@ export function blocks(text: string): { start: number; end: number } {
     throw new InvalidArgumentError('It must be START-END, such as 0-8 for the first eight blocks.')
   }
   return { start: Number(start), end: Number(end) }
+}
+
+/** A range of blocks, or all that there are. */
+export function blocksOrAll(text: string): { start: number; end: number } | 'all' {
+  return text === 'all' ? text : blocks(text)
 }
 
 /** A multiaddr, and those given before. */

@@ -1,16 +1,25 @@
 import { Command } from 'commander'
 import { aborted } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
+import type { GatewayInit } from '../gateway/index.ts'
 import { resolveName } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
-import { dataFolder, type FinishProgress, joinPublic, Node, neighboursFolder } from '../node/index.ts'
+import {
+  dataFolder,
+  type FinishProgress,
+  joinPublic,
+  Node,
+  NodeGateway,
+  neighboursFolder
+} from '../node/index.ts'
 import { libraryInit } from './consumer.ts'
 import { sessionCount } from './finish.ts'
 import { askToJoin } from './join.ts'
 import { INTERRUPTED, Lifetime, UsageError, withStarted } from './lifetime.ts'
 import {
+  API_PORT,
   addresses,
-  blocks,
+  blocksOrAll,
   bytes,
   collect,
   DEMO_MODEL,
@@ -24,7 +33,7 @@ import { nodeReports, note } from './output.ts'
 
 interface UpOptions {
   readonly model?: string[]
-  readonly blocks?: { start: number; end: number }
+  readonly blocks?: { start: number; end: number } | 'all'
   readonly memory?: number
   readonly peer: string[]
   readonly listen?: string[]
@@ -38,6 +47,10 @@ interface UpOptions {
   readonly upload?: number
   readonly disk?: number
   readonly store?: string
+  readonly api: boolean
+  readonly port?: number
+  readonly concurrency?: number
+  readonly queue?: number
   readonly dataDir: string
   readonly json?: boolean
   readonly offline?: boolean
@@ -61,7 +74,11 @@ export function upCommand(): Command {
       'most memory for weights and KV cache, such as 8GiB; 0 hosts nothing (default: half of what is free)',
       bytes
     )
-    .option('--blocks <start-end>', 'host these blocks, END not included, whatever the swarm lacks', blocks)
+    .option(
+      '--blocks <start-end>',
+      'host these blocks, END not included, or "all", whatever the swarm lacks',
+      blocksOrAll
+    )
     .option('--public', 'join the public swarm, now and from now on')
     .addOption(peerOption())
     .option(
@@ -81,6 +98,14 @@ export function upCommand(): Command {
       'most bytes of models in the store, such as 100GB: those used longest ago make room (default: no limit)',
       bytes
     )
+    .option(
+      '--port <port>',
+      'where programs and pages on this machine ask; 0 for any that is free (default: 8642, or any where it is taken)',
+      integer(0, 65_535)
+    )
+    .option('--no-api', 'answer no programs and pages')
+    .option('--concurrency <count>', 'their answers at once (default: --sessions)', integer(1, 10_000))
+    .option('--queue <count>', 'their requests that wait for that (default: 256)', integer(0, 100_000))
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where identity and blocks are kept, for one node at a time', dataFolder())
     .option('--json', 'print one JSON object when ready')
@@ -102,6 +127,7 @@ async function up(options: UpOptions): Promise<void> {
   for (const model of models) resolveName(model) // before anything is started
   const { context, sessions, threads, gpuLayers, kvType } = options
   const engine = { context, sessions, threads, gpuLayers, kvType }
+  const range = options.blocks === 'all' ? undefined : options.blocks
   if (options.public) await joinPublic(dataDir)
   const joined = await askToJoin(dataDir)
   if (joined === undefined) {
@@ -119,7 +145,7 @@ async function up(options: UpOptions): Promise<void> {
     acceptPlans: options.acceptPlans ?? false,
     ...(options.blocks === undefined
       ? { contribution: { ...engine, models, memoryBytes: options.memory } }
-      : { hosting: { ...engine, model: models[0] as string, blocks: options.blocks } }),
+      : { hosting: { ...engine, model: models[0] as string, blocks: range } }),
     offline,
     ...nodeReports(options),
     onFinish: () => {
@@ -127,6 +153,7 @@ async function up(options: UpOptions): Promise<void> {
       lifetime.finish()
     }
   })
+  const api = options.api ? new NodeGateway(node, apiInit(options)) : undefined
   const serve = async (): Promise<void> => {
     const { addresses, peerId } = node.host
     const hosted = node.hosted.map(({ model, name, start, end }) => ({
@@ -135,10 +162,11 @@ async function up(options: UpOptions): Promise<void> {
       span: `${start}-${end}`
     }))
     if (json) {
-      console.log(JSON.stringify({ peer: peerId, addresses, ...hosted[0] }))
+      console.log(JSON.stringify({ peer: peerId, addresses, api: api?.url, ...hosted[0] }))
     } else {
       console.log(`node ${peerId}`)
       for (const address of addresses) console.log(`address ${address}`)
+      if (api !== undefined) sayApi(api.url, options, say)
       for (const span of node.hosted) console.log(hostsWhat(span))
       console.log('Press Ctrl-C to stop; "shoal status" elsewhere says how it does.')
     }
@@ -146,10 +174,26 @@ async function up(options: UpOptions): Promise<void> {
     await lifetime.drain((signal) => node.finish({ signal, onProgress: finishReport(say) }))
   }
   try {
-    await withStarted([node], lifetime.signal, serve)
+    await withStarted(api === undefined ? [node] : [node, api], lifetime.signal, serve)
   } catch (error) {
     if (!lifetime.signal.aborted) throw error // interrupted while it started: that is how to end it, too
   }
+}
+
+function apiInit({ port, sessions, concurrency = sessions, queue }: UpOptions): GatewayInit {
+  return {
+    port: port ?? API_PORT,
+    anyPort: port === undefined,
+    concurrency,
+    ...(queue !== undefined && { queue })
+  }
+}
+
+function sayApi(url: string, { port }: UpOptions, say: (message: string) => void): void {
+  if (port === undefined && !url.endsWith(`:${API_PORT}`)) {
+    say(`note: port ${API_PORT} is taken, maybe by another node: this one has another (--port chooses one)`)
+  }
+  console.log(`api ${url}`)
 }
 
 function hostsWhat({ start, end, blockCount, name }: StageInfo): string {

@@ -329,6 +329,14 @@ describe('keys and limits', () => {
 })
 
 describe('starting and stopping', () => {
+  test('where any port will do, one that is taken is none to fail for', async () => {
+    const { port, gateway: first } = await serve()
+    cleaning.push(() => void first.stop())
+    await serve({ port, anyPort: true })
+    expect(served.port).not.toBe(port)
+    expect((await served.fetch('/health')).status).toBe(200)
+  })
+
   test('a port that is taken is told with what to do', async () => {
     await serve()
     const other = new Served({ port: served.port })

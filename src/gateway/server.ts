@@ -118,16 +118,26 @@ export class Gateway implements Startable {
   }
 
   async #listen(): Promise<void> {
-    const { host, port } = this.#settings
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#server.once('error', reject)
-    this.#server.listen(port, host, resolve)
-    await promise.catch((cause: NodeJS.ErrnoException) => {
-      throw new ShoalError('LISTEN', `Cannot listen on ${host}, port ${port}: ${adviceFor(cause)}`, { cause })
-    })
+    const { host, port, anyPort } = this.#settings
+    await this.#listenAt(port)
+      .catch((error: NodeJS.ErrnoException) => {
+        if (!anyPort || error.code !== 'EADDRINUSE') throw error
+        return this.#listenAt(0)
+      })
+      .catch((cause: NodeJS.ErrnoException) => {
+        const message = `Cannot listen on ${host}, port ${port}: ${adviceFor(cause)}`
+        throw new ShoalError('LISTEN', message, { cause })
+      })
     // Such as no file descriptors for another connection: those that are there go on.
     this.#server.on('error', (error) => this.#failed('a connection was not taken', error))
     this.#flushLater()
+  }
+
+  async #listenAt(port: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#server.once('error', reject)
+    this.#server.listen(port, this.#settings.host, resolve)
+    await promise.finally(() => this.#server.off('error', reject))
   }
 
   #flushLater(): void {

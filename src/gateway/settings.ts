@@ -9,6 +9,8 @@ export interface GatewayInit {
   readonly host?: string
   /** Default 8642; 0: any that is free. */
   readonly port?: number
+  /** Where the port is taken, any that is free does. */
+  readonly anyPort?: boolean
   /**
    * For strangers: it answers to any host name, and addresses without keys have limits. Default: where others than
    * this machine reach it.
@@ -64,6 +66,7 @@ export interface GatewayInit {
 export const DEFAULTS = {
   host: '127.0.0.1',
   port: 8642,
+  anyPort: false,
   names: [],
   corsOrigins: [],
   trustedProxies: [],

@@ -70,9 +70,9 @@ function spansOf(stages: readonly StageInfo[]): HostedSpan[] {
 /** Positions that a chain may have: each block's best stage, the worst of them. Undefined: there is no chain. */
 function contextOf({ model, blockCount, covered }: ModelStatus, node: Node): number | undefined {
   if (!covered) return undefined
-  const known = node.swarm.directory.stagesOf(model).map(({ stage }) => stage)
   const contexts = new Array<number>(blockCount).fill(0)
-  for (const { start, end, context } of [...known, ...node.hosted.filter((stage) => stage.model === model)]) {
+  for (const { stage } of node.swarm.stagesOf(model)) {
+    const { start, end, context } = stage
     for (let block = start; block < end; block++) contexts[block] = Math.max(contexts[block] ?? 0, context)
   }
   return Math.min(...contexts) || undefined
