@@ -7,7 +7,7 @@ const apart = join(tmpdir(), `shoal-test-${process.pid}`)
 
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'web/**/*.test.{ts,tsx}'],
     exclude: [...configDefaults.exclude, 'test/nat/**'], // for `npm run test:nat`
     env: {
       SHOAL_NEIGHBOURS: join(apart, 'neighbours'),

@@ -1,0 +1,21 @@
+import tailwindcss from '@tailwindcss/vite'
+import react from '@vitejs/plugin-react'
+import { defineConfig } from 'vite'
+import { compress } from './compress.ts'
+
+/** Where `shoal up` listens, for `npm run web:dev`. */
+const GATEWAY = process.env.SHOAL_GATEWAY ?? 'http://127.0.0.1:8642'
+const toGateway = { target: GATEWAY, changeOrigin: true }
+
+export default defineConfig({
+  root: import.meta.dirname,
+  plugins: [react(), tailwindcss(), compress()],
+  build: {
+    target: 'es2023',
+    // The gateway's policy allows no inline scripts, and no images but its own and data.
+    modulePreload: { polyfill: false },
+    assetsInlineLimit: 0,
+    reportCompressedSize: false
+  },
+  server: { proxy: { '/v1': toGateway, '/api': toGateway, '/health': toGateway, '/openapi.json': toGateway } }
+})
