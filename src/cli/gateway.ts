@@ -62,7 +62,7 @@ async function gateway(options: GatewayOptions): Promise<void> {
   const init = initOf(options)
   const lifetime = new Lifetime()
   const node = await consumerNode(options)
-  const served = new NodeGateway(node, init, mayChat() ? log : undefined)
+  const served = new NodeGateway(node, init, { log: mayChat() ? log : undefined })
   const serve = async (): Promise<void> => {
     if (options.json) console.log(JSON.stringify({ url: served.url, keys: options.keys !== undefined }))
     else {

@@ -3,19 +3,22 @@ import type { Context, Hono } from 'hono'
 import { VERSION } from '../common/index.ts'
 import type { GatewayEnv } from './env.ts'
 import { GatewayError } from './errors.ts'
+import { type Feed, wantsEvents } from './feed.ts'
 import type { Metrics } from './metrics.ts'
-import type { SwarmFeed, SwarmView } from './swarm-view.ts'
+import type { SwarmView } from './swarm-view.ts'
 
 export interface AboutComponents {
   readonly view: SwarmView
-  readonly feed: SwarmFeed
+  readonly feed: Feed
+  /** The swarm, as JSON. */
+  readonly swarm: () => Promise<string>
   readonly metrics: Metrics
   readonly mayReadMetrics: (c: Context<GatewayEnv>) => boolean
 }
 
 export function addAbout(
   app: Hono<GatewayEnv>,
-  { view, feed, metrics, mayReadMetrics }: AboutComponents
+  { view, feed, swarm, metrics, mayReadMetrics }: AboutComponents
 ): void {
   app.get('/health', (c) => {
     const reason = view.notReady()
@@ -29,19 +32,17 @@ export function addAbout(
     return c.text(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType })
   })
   app.get('/api/swarm', async (c) => {
-    const isStream =
-      c.req.query('stream') !== undefined || c.req.header('accept')?.includes('text/event-stream')
-    if (isStream && c.req.method === 'GET') return feed.stream(c)
-    return c.body(await feed.current(), 200, { 'content-type': 'application/json' })
+    if (wantsEvents(c)) return feed.stream(c)
+    return c.body(await swarm(), 200, { 'content-type': 'application/json' })
   })
 }
 
-export function frontPage(c: Context<GatewayEnv>): Response {
+export function frontPage(c: Context<GatewayEnv>, note = ''): Response {
   const { origin } = new URL(c.req.url)
   return c.text(`Shoal ${VERSION}: open-weight language models that people run together.
 
 Programs that speak to OpenAI:     base URL ${origin}/v1
 Programs that speak to Anthropic:  base URL ${origin}
 What there is: /v1/models, /api/swarm, /health
-`)
+${note}`)
 }

@@ -7,6 +7,7 @@ import { GatewayError } from './errors.ts'
 
 /** Schemas of tools nest some ten levels; schemas here are walked recursively. */
 const MAX_DEPTH = 100
+const WITH_BODY = new Set(['POST', 'PATCH'])
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const OPENING = new Set([0x5b, 0x7b])
@@ -25,7 +26,7 @@ export function boundBody(
 ): MiddlewareHandler<GatewayEnv> {
   let held = 0
   return async (c, next) => {
-    if (c.req.method !== 'POST') return next()
+    if (!WITH_BODY.has(c.req.method)) return next()
     checkHead(c.req.header('content-type'), c.req.header('content-encoding'))
     if (Number(c.req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes)
     const { incoming } = c.env as HttpBindings

@@ -10,6 +10,8 @@
 export type { GatewayEnv } from './env.ts'
 export { type ApiKey, KEYS_FILE, KeyStore } from './keys.ts'
 export type { Limiter, LimiterFactory, OwnerLimits } from './limits.ts'
+export type * from './node-control.ts'
+export { pages } from './pages.ts'
 export type { AnswerRecord, GatewayLog, LogEntry, RequestRecord } from './record.ts'
 export { Gateway, type GatewayComponents } from './server.ts'
 export type { GatewayInit } from './settings.ts'

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { aborted, systemClock } from '../common/index.ts'
+import type { NodeControl } from './node-control.ts'
 import type { LogEntry } from './record.ts'
 import { Gateway } from './server.ts'
 import type { GatewayInit } from './settings.ts'
@@ -27,7 +28,7 @@ export class Served {
   swarm: { reason: string | undefined; placement: string } = { reason: undefined, placement: '' }
   readonly #watchers = new Set<() => void>()
 
-  constructor(init: GatewayInit = {}, script: Script = HELLO) {
+  constructor(init: GatewayInit = {}, script: Script = HELLO, control?: NodeControl) {
     this.answers = new ScriptedAnswers(script)
     const view: SwarmView = {
       notReady: () => this.swarm.reason,
@@ -44,7 +45,7 @@ export class Served {
       this.log.push(entry)
       for (const watcher of this.#watchers) watcher()
     }
-    const components = { answers: this.answers, swarm: view, clock: systemClock, log }
+    const components = { answers: this.answers, swarm: view, clock: systemClock, log, control }
     this.gateway = new Gateway(components, { port: 0, drainMs: 200, ...init })
   }
 

@@ -22,22 +22,27 @@ import { Connections } from './connections.ts'
 import { dialects, errorResponse } from './dialects/index.ts'
 import type { GatewayEnv } from './env.ts'
 import { GatewayError, toGatewayError } from './errors.ts'
+import { Feed } from './feed.ts'
 import { guard } from './guard.ts'
 import { KeyStore } from './keys.ts'
 import { Meter } from './limits.ts'
 import { Metrics } from './metrics.ts'
+import { nodeApi } from './node-api.ts'
+import type { NodeControl } from './node-control.ts'
 import { ObservedAnswers } from './observed.ts'
 import { FairQueue } from './queue.ts'
 import type { GatewayLog } from './record.ts'
 import { Requests } from './requests.ts'
 import { type GatewayInit, type Settings, settingsOf } from './settings.ts'
-import { SwarmFeed, type SwarmView, type Throughput } from './swarm-view.ts'
+import type { SwarmView, Throughput } from './swarm-view.ts'
 
 export interface GatewayComponents {
   /** Started and stopped by whoever made them. */
   readonly answers: Answers
   readonly swarm: SwarmView
   readonly clock: Clock
+  /** Where it is the person's own node, who may do with it what they like. Left out of public gateways. */
+  readonly control?: NodeControl | undefined
   /** One entry per request, and what failed that nobody foresaw. */
   readonly log?: GatewayLog | undefined
 }
@@ -60,7 +65,7 @@ export class Gateway implements Startable {
   readonly #answers: ObservedAnswers
   readonly #access: Access
   readonly #connections: Connections
-  readonly #feed: SwarmFeed
+  readonly #feeds: Feed[] = []
   readonly #server: Server
   #stopFlushing: (() => void) | undefined
   #started: Promise<void> | undefined
@@ -69,7 +74,7 @@ export class Gateway implements Startable {
   /** Throws a ShoalError KEYS or ADDRESS. */
   constructor(components: GatewayComponents, init: GatewayInit) {
     const settings = settingsOf(init)
-    const { clock, log, swarm: view } = components
+    const { clock, log } = components
     this.#components = components
     this.#settings = settings
     this.#keys = settings.keysFile === undefined ? undefined : new KeyStore(settings.keysFile)
@@ -96,7 +101,6 @@ export class Gateway implements Startable {
       },
       settings
     )
-    this.#feed = new SwarmFeed({ view, clock, throughput: () => this.#throughput })
     const app = this.#app()
     this.#server = createAdaptorServer({
       fetch: app.fetch,
@@ -161,7 +165,7 @@ export class Gateway implements Startable {
     await this.#started?.catch(() => {})
     this.#stopFlushing?.()
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    this.#feed.stop()
+    for (const feed of this.#feeds) feed.stop()
     const ended = this.#requests.drain()
     await this.#within(this.#settings.drainMs, ended)
     this.#requests.abort(new GatewayError('STOPPING', 'this gateway is stopping', { retryAfterSeconds: 5 }))
@@ -179,29 +183,38 @@ export class Gateway implements Startable {
   }
 
   #app(): Hono<GatewayEnv> {
-    const { clock } = this.#components
-    const { chainMs: waitMs, pages } = this.#settings
+    const { clock, swarm: view, control } = this.#components
+    const { chainMs: waitMs, pages, isPublic } = this.#settings
     const app = new Hono<GatewayEnv>()
     app.use(this.#requests.begin, ...guard(this.#settings))
     app.use(methodNotAllowed({ app, onMethodNotAllowed: wrongMethod }))
     const access = this.#access.check((c, owner) => this.#recognised(c, owner))
-    app.use('/v1/*', access)
-    app.use(
-      '/v1/*',
-      boundBody(this.#settings, (c, bytes) => this.#bodyCame(c, bytes))
-    )
-    app.use('/api/*', access)
+    const bounded = boundBody(this.#settings, (c, bytes) => this.#bodyCame(c, bytes))
+    app.use('/v1/*', access, bounded)
+    app.use('/api/*', access, bounded)
+    const swarm = async (): Promise<string> =>
+      JSON.stringify({ ...(await view.snapshot()), gateway: this.#throughput })
     addAbout(app, {
-      ...{ view: this.#components.swarm, feed: this.#feed, metrics: this.metrics },
+      ...{ view, swarm, feed: this.#feed('swarm', swarm), metrics: this.metrics },
       mayReadMetrics: (c) => this.#settings.openMetrics || this.#access.keyOf(c) !== undefined
     })
+    if (control !== undefined && !isPublic) {
+      const report = async (): Promise<string> => JSON.stringify(await control.report())
+      app.route('/api/node', nodeApi({ control, feed: this.#feed('node', report) }))
+    }
     const log = (message: string, error: unknown): void => this.#failed(message, error)
     app.route('/', dialects({ answers: this.#answers, clock, log }, { waitMs }))
-    if (pages === undefined) app.get('/', frontPage)
+    if (pages === undefined) app.get('/', (c) => frontPage(c))
     else app.route('/', pages)
     app.notFound((c) => errorResponse(c, new GatewayError('NOT_FOUND', `there is nothing at ${c.req.path}`)))
     app.onError((error, c) => this.#errorAnswer(error, c))
     return app
+  }
+
+  #feed(event: string, current: () => Promise<string>): Feed {
+    const feed = new Feed({ clock: this.#components.clock }, { event, current })
+    this.#feeds.push(feed)
+    return feed
   }
 
   /** Of errors before and beside the dialects, which see to their own. */

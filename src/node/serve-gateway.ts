@@ -1,9 +1,15 @@
 /** A node's gateway: its answers over HTTP. */
 import type { Startable } from '../common/index.ts'
 import { systemClock } from '../common/index.ts'
-import { Gateway, type GatewayInit, type GatewayLog } from '../gateway/index.ts'
+import { Gateway, type GatewayInit, type GatewayLog, type NodeControl, pages } from '../gateway/index.ts'
 import type { Node } from './node.ts'
 import { answersOf, swarmView } from './serving.ts'
+
+export interface NodeGatewayComponents {
+  /** Where the pages may change the node. */
+  readonly control?: NodeControl | undefined
+  readonly log?: GatewayLog | undefined
+}
 
 /** To be started after its node, and stopped before it. */
 export class NodeGateway implements Startable {
@@ -11,10 +17,10 @@ export class NodeGateway implements Startable {
   readonly #gateway: Gateway
 
   /** Throws a ShoalError KEYS or ADDRESS. */
-  constructor(node: Node, init: GatewayInit, log?: GatewayLog) {
+  constructor(node: Node, init: GatewayInit, { control, log }: NodeGatewayComponents = {}) {
     this.#answers = answersOf(node)
-    const components = { answers: this.#answers, swarm: swarmView(node), clock: systemClock, log }
-    this.#gateway = new Gateway(components, init)
+    const components = { answers: this.#answers, swarm: swarmView(node), clock: systemClock, control, log }
+    this.#gateway = new Gateway(components, { pages: pages(), ...init })
   }
 
   /** Where it is reached, once it has started. */
