@@ -2,6 +2,7 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useRef } from 'react'
 import { Boundary } from './boundary.tsx'
 import { Navigation } from './navigation.tsx'
+import { FirstRun } from './node/first-run.tsx'
 import { type Page, pageAt, usePath } from './router.ts'
 import { EmptyState, IconFish, Link, Spinner, Toasts } from './ui/index.ts'
 
@@ -47,6 +48,7 @@ export function App(): ReactNode {
         >
           Skip to content
         </a>
+        {page === 'chat' && <FirstRun />}
         <Navigation page={page} />
         <main
           id="main"
