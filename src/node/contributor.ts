@@ -39,6 +39,7 @@ export class Contributor implements Startable {
   #stopListening: (() => void) | undefined
   #loading: StageInfo | undefined
   #isDeciding = false
+  #isPaused = false
   #isStopped = false
 
   constructor(components: ContributorComponents, init: ContributorInit) {
@@ -82,7 +83,7 @@ export class Contributor implements Startable {
       if (this.#isStopped) return
       this.#isDeciding = true
       this.#stopListening = participant.swarm.directory.onChange(() => this.#placer.changed())
-      await this.#placer.start()
+      if (!this.#isPaused) await this.#placer.start()
       this.#every(SCOUT_MS, () => this.#scout())
       this.#every(ANNOUNCE_MS, () => this.#announce())
     })
@@ -93,6 +94,29 @@ export class Contributor implements Startable {
     for (const cancel of this.#cancels) cancel()
     this.#stopListening?.()
     await this.#placer.stop()
+  }
+
+  /** It tells nobody that it hosts anything, and decides nothing; what is loaded stays. */
+  async pause(): Promise<void> {
+    this.#isPaused = true
+    await this.#placer.stop()
+    this.#announce()
+  }
+
+  async resume(): Promise<void> {
+    this.#isPaused = false
+    if (this.#isDeciding) await this.#placer.start()
+    this.#announce()
+  }
+
+  /** What is being loaded. */
+  get loading(): StageInfo | undefined {
+    return this.#loading
+  }
+
+  /** It does not know yet what to host, or is loading it. */
+  get isStarting(): boolean {
+    return !this.#isDeciding || this.#loading !== undefined
   }
 
   /** In plain words: what it does, or waits for. */
@@ -134,6 +158,10 @@ export class Contributor implements Startable {
   #announce(): void {
     if (this.#isStopped) return // the node is leaving, and has said so
     const { participant, server } = this.#components
+    if (this.#isPaused) {
+      participant.announce({ stages: [] })
+      return
+    }
     const stages = this.#loading === undefined ? server.infos : [this.#loading]
     const helps = [...this.#followed.keys()].filter((model) => !participant.isCovered(model))
     participant.announce({ stages, helps, extensions: { [OFFER]: this.#placer.offer } })

@@ -173,12 +173,11 @@ export class Hosting {
     this.#span = undefined
   }
 
-  /** For good. What is being loaded is given up. */
+  /** For good. What is being loaded is given up, and sessions are ended. */
   async stop(): Promise<void> {
     this.#life.abort()
     await this.#loading?.catch(() => {}) // whoever asked for it knows
-    await this.#stage?.stop()
-    this.#release()
+    await this.#retire(this.#life.signal)
   }
 }
 

@@ -5,27 +5,19 @@ import { createHost, type Host, type StageInfo } from '../net/index.ts'
 import { Relays } from '../session/index.ts'
 import { type Stage, StageServer } from '../stage/index.ts'
 import type { Route, Swarm } from '../swarm/index.ts'
-import { Contributor } from './contributor.ts'
+import { Contributed } from './contributed.ts'
 import { checkAddress, hostInit, listenOn, staysHere } from './host-init.ts'
-import { type EngineSettings, Hosting } from './hosting.ts'
 import { type FinishProgress, Instance } from './instance.ts'
 import { deputise } from './invitation.ts'
 import { Library } from './library.ts'
 import { Neighbours } from './neighbours.ts'
 import { Participant, type WayRequest } from './participant.ts'
 import type { NodeSettings } from './settings.ts'
-import { openShelf } from './shelf.ts'
+import { Sharing } from './sharing.ts'
 import type { ModelStatus, NodeStatus } from './status.ts'
 import type { SwarmFile } from './swarm-file.ts'
 
 const NOTHING_JOINED: SwarmFile = { kind: 'local', asked: false, allow: [], block: [] }
-/** Of what is free when it starts: people go on using their machine. */
-const MEMORY_SHARE = 0.5
-/**
- * Consumers move their sessions within seconds. Where nobody else hosts the blocks, this is time for an answer of
- * 1,000 tokens at 10 per second; a consumer that only sits there keeps nobody longer.
- */
-const FINISH_MS = 120_000
 /** How often sessions are counted meanwhile: often enough for people who watch. */
 const COUNT_MS = 200
 /** What an Info may hold of each; see docs/PROTOCOL.md. */
@@ -55,6 +47,10 @@ export class Node implements Startable {
   readonly relays = new Relays()
   /** What it can be asked about before it has started: files on this machine. */
   readonly library: Library
+  /** What it computes for others, or would. */
+  readonly sharing: Sharing
+  /** What others had of it. */
+  readonly contributed: Contributed
   readonly #settings: NodeSettings
   readonly #joined: SwarmFile
   readonly #server: StageServer
@@ -62,8 +58,6 @@ export class Node implements Startable {
   readonly #neighbours: Neighbours | undefined
   readonly #instance: Instance | undefined
   readonly #finishWatchers = new Set<(progress: FinishProgress) => void>()
-  #hosting: Hosting | undefined
-  #contributor: Contributor | undefined
   readonly #life = new AbortController()
   #startedAt: number | undefined
   #started: Promise<void> | undefined
@@ -83,11 +77,32 @@ export class Node implements Startable {
     this.#joined = joined
     this.host = createHost(hostInit(settings, joined))
     this.library = this.#newLibrary()
+    this.contributed = new Contributed(
+      {
+        clock: systemClock,
+        bytesSent: () => this.library.exchange.seeder.bytesSent,
+        isSharing: () => this.sharing.state === 'on'
+      },
+      { folder: ephemeral ? undefined : dataDir }
+    )
     this.#server = new StageServer(
       { host: this.host },
       {
+        onComputed: (computed) => {
+          if (computed.consumer !== this.host.peerId) this.contributed.computed(computed)
+        },
         ...(ephemeral ? {} : { logFolder: this.#logFolder }),
         ...(logMemoryBytes === undefined ? {} : { logMemoryBytes })
+      }
+    )
+    this.sharing = new Sharing(
+      {
+        ...{ self: this.host.peerId, participant: () => this.#part, server: this.#server },
+        ...{ library: this.library, clock: systemClock, random: Math.random }
+      },
+      {
+        ...{ hosting: settings.hosting, contribution: settings.contribution },
+        report: (message, level) => this.#report(message, level)
       }
     )
     if (settings.neighbours !== undefined) {
@@ -107,12 +122,12 @@ export class Node implements Startable {
 
   /** What it hosts now. */
   get stage(): Stage | undefined {
-    return this.#hosting?.stage
+    return this.sharing.stage
   }
 
   /** What it tells others that it hosts. */
   get hosted(): StageInfo[] {
-    return this.#finishing === undefined ? this.#server.infos : []
+    return this.#server.infos
   }
 
   /** All that it knows of, hosted by anybody. */
@@ -158,13 +173,14 @@ export class Node implements Startable {
   }
 
   async #start(signal: AbortSignal): Promise<void> {
-    const { hosting, dataDir, peers } = this.#settings
+    const { dataDir, peers } = this.#settings
     const listen = listenOn(this.#settings, this.#joined)
     for (const address of peers) checkAddress(address)
     makeFolder(dataDir)
     if (this.#instance !== undefined) {
       await this.#instance.hold()
       await rm(this.#logFolder, { recursive: true, force: true }) // what a crash has left
+      await this.contributed.start()
     }
     signal.throwIfAborted()
     this.#participant = await this.#participation()
@@ -182,16 +198,11 @@ export class Node implements Startable {
     void this.#part.joined.then(() => {
       this.#hasLooked = true
     })
-    // Blocks and headers may have to be fetched from others first.
-    if (hosting !== undefined) {
-      this.#hosting = this.#hostingWith(hosting)
-      await this.#hosting.host(hosting.model, hosting.blocks, signal)
-    }
-    await this.#prepareContribution(signal)
+    const { hosting, contribution, startsSharing = true } = this.#settings
+    if (startsSharing && (hosting ?? contribution) !== undefined) await this.sharing.start(signal)
+    else this.#part.announce({ stages: [] })
     signal.throwIfAborted()
     this.#startedAt = performance.now()
-    this.#part.announce({ stages: this.hosted })
-    await this.#contributor?.start()
     if (!this.#isPassing) this.#lookLater()
   }
 
@@ -237,34 +248,8 @@ export class Node implements Startable {
         looksAround: !staysHere(this.#settings, this.#joined),
         seeds: () => this.library.seeds,
         load: (model) => this.#server.loads(model),
-        assign: acceptPlans ? (span) => this.#assigned(span) : undefined,
+        assign: acceptPlans ? (span) => this.sharing.assign(span) : undefined,
         onUnreachable: (address, error) => this.#report(`${address}: ${error.message}`, 'warning')
-      }
-    )
-  }
-
-  #hostingWith(settings: EngineSettings): Hosting {
-    const report = (message: string): void => this.#report(message, 'info')
-    return new Hosting({ server: this.#server, library: this.library }, { ...settings, report })
-  }
-
-  async #prepareContribution(signal: AbortSignal): Promise<void> {
-    const { contribution } = this.#settings
-    if (contribution === undefined) return
-    const { memoryBytes = Math.floor(process.availableMemory() * MEMORY_SHARE), models } = contribution
-    const shelf = await openShelf(models, this.library, contribution, {
-      signal,
-      report: (message) => this.#report(message, 'info')
-    })
-    this.#hosting = this.#hostingWith(contribution)
-    this.#contributor = new Contributor(
-      {
-        ...{ participant: this.#part, hosting: this.#hosting, server: this.#server, shelf },
-        ...{ clock: systemClock, random: Math.random }
-      },
-      {
-        ...contribution,
-        ...{ self: this.host.peerId, memoryBytes, report: (message, level) => this.#report(message, level) }
       }
     )
   }
@@ -289,15 +274,6 @@ export class Node implements Startable {
       ask: (peer, request) => this.#part.answer(peer, request),
       pieces: (stream) => this.library.serve(stream)
     })
-  }
-
-  async #assigned(span: {
-    model: string
-    start: number
-    end: number
-  }): Promise<{ accepted: boolean; message: string }> {
-    if (this.#contributor !== undefined) return this.#contributor.assign(span)
-    return { accepted: false, message: 'this node was told by its owner what to host' }
   }
 
   #report(message: string, level: 'info' | 'warning'): void {
@@ -332,7 +308,7 @@ export class Node implements Startable {
     const { kind } = this.#joined
     return {
       swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
-      placement: this.#startedAt === undefined ? 'starting' : (this.#contributor?.status ?? ''),
+      placement: this.#startedAt === undefined ? 'starting' : this.sharing.placement,
       sessions: this.#server.sessions
     }
   }
@@ -345,7 +321,7 @@ export class Node implements Startable {
 
   /**
    * Takes no new sessions; resolves when those that run have moved to other nodes or ended, when the signal fires,
-   * or after FINISH_MS. To be followed by `stop`. A second call waits for the first one, whose signal counts.
+   * or after two minutes. To be followed by `stop`. A second call waits for the first one, whose signal counts.
    */
   finish({ signal, onProgress }: FinishOptions = {}): Promise<void> {
     if (onProgress !== undefined) this.#finishWatchers.add(onProgress)
@@ -361,12 +337,9 @@ export class Node implements Startable {
       said = sessions
       for (const watcher of this.#finishWatchers) watcher({ sessions })
     }
-    await this.#contributor?.stop()
-    this.#participant?.announce({ stages: [] })
     report()
     const counting = setInterval(report, COUNT_MS)
-    const deadline = AbortSignal.timeout(FINISH_MS)
-    await this.#server.drain(signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
+    await this.sharing.finish(signal)
     clearInterval(counting)
     report()
   }
@@ -384,12 +357,13 @@ export class Node implements Startable {
     this.#life.abort()
     clearTimeout(this.#looking)
     await this.#started?.catch(() => {}) // whoever started it knows
-    await this.#contributor?.stop()
+    await this.sharing.leave()
     await this.#participant?.stop()
     await this.#neighbours?.withdraw(this.host.peerId).catch(() => {}) // who finds it sees that nobody answers
     await this.#server.stop()
     await this.host.stop()
-    await this.#hosting?.stop()
+    await this.sharing.stop()
+    await this.contributed.stop()
     await this.library.stop()
     await this.#instance?.release()
   }

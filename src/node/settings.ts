@@ -33,6 +33,8 @@ export interface NodeSettings {
   readonly neighbours?: string | undefined
   readonly hosting?: HostingSettings
   readonly contribution?: ContributionSettings
+  /** Whether it does so from the start, or when it is told to (`Node.sharing`). Default true. */
+  readonly startsSharing?: boolean
   /** Private swarms: host what a planner says. */
   readonly acceptPlans?: boolean
   /** A new identity that is not kept, and no hold on the folder: for consumers that come and go. */

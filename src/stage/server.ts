@@ -23,6 +23,7 @@ const EARLY_DATA_MS = 5_000
 /** Data streams that wait at once; more are refused, since anybody may open them. */
 const MAX_EARLY_DATA = 64
 const LEAVING: Refusal = { code: 'stopping', message: 'this node is leaving' }
+const PAUSED: Refusal = { code: 'stopping', message: 'this node takes no new sessions now' }
 /** A control stream that says nothing is not kept. */
 const FIRST_MESSAGE_MS = 10_000
 
@@ -30,11 +31,23 @@ export interface StageServerComponents {
   readonly host: Pick<SessionHost, 'openData'>
 }
 
+/** Rows of a session that were computed here. */
+export interface ComputedRows {
+  /** Peer id. */
+  readonly consumer: string
+  readonly rows: number
+  /** That they went through. */
+  readonly blocks: number
+  /** No others of the session were before. */
+  readonly isFirst: boolean
+}
+
 export interface StageServerInit {
   /** Where replay logs that outgrow memory go on; undefined: they don't, and memory is all there is. */
   readonly logFolder?: string
   /** Bytes of a session's replay log that are kept in memory. */
   readonly logMemoryBytes?: number
+  readonly onComputed?: ((computed: ComputedRows) => void) | undefined
 }
 
 export class StageServer {
@@ -63,7 +76,7 @@ export class StageServer {
     this.#stages.push(stage)
   }
 
-  /** Of those that take sessions. */
+  /** Of those that take sessions: none while none are taken. */
   get infos(): StageInfo[] {
     return this.#serving.map(({ info }) => info)
   }
@@ -74,12 +87,22 @@ export class StageServer {
   }
 
   get #serving(): Stage[] {
-    return this.#stages.filter((stage) => !this.#retiring.has(stage))
+    return this.#leaving === undefined ? this.#stages.filter((stage) => !this.#retiring.has(stage)) : []
   }
 
   /** Sessions open now. */
   get sessions(): number {
     return this.#sessions.size
+  }
+
+  /** Takes no new sessions; those that run go on. */
+  pause(): void {
+    this.#leaving ??= PAUSED
+  }
+
+  /** Takes new sessions again, after `pause` or `drain`. */
+  resume(): void {
+    this.#leaving = undefined
   }
 
   /**
@@ -181,7 +204,8 @@ export class StageServer {
     if ('code' in place) return refuse(place)
 
     const outlet = open.head ? undefined : this.#outlet(stage, () => session)
-    const session = new StageSession(stage, stream, { open, place, outlet })
+    const onComputed = this.#counter(stream.peer, open)
+    const session = new StageSession(stage, stream, { open, place, outlet, onComputed })
     this.#sessions.add(session)
     this.#byId.set(id, session)
     this.#byTicket.set(ticket, session)
@@ -196,6 +220,14 @@ export class StageServer {
     this.#early.get(ticket)?.(session)
     void session.prepare(open)
     return session
+  }
+
+  #counter(consumer: string, { start, end }: Open): (rows: number) => void {
+    let isFirst = true
+    return (rows) => {
+      this.#init.onComputed?.({ consumer, rows, blocks: end - start, isFirst })
+      isFirst = false
+    }
   }
 
   #outlet(stage: Stage, session: () => StageSession): Outlet {

@@ -37,6 +37,7 @@ export interface StageSessionInit {
   readonly place: Place
   /** Undefined for the tail. */
   readonly outlet: Outlet | undefined
+  readonly onComputed?: (rows: number) => void
 }
 
 export class StageSession implements Lane {
@@ -48,6 +49,7 @@ export class StageSession implements Lane {
   readonly #place: Place
   readonly #outlet: Outlet | undefined
   readonly #timings: TimingReports
+  readonly #onComputed: StageSessionInit['onComputed']
   readonly #life = new AbortController()
   #control: ControlStream
   #grace: NodeJS.Timeout | undefined
@@ -70,12 +72,13 @@ export class StageSession implements Lane {
   #isLeaving = false
   #ending: Promise<void> | undefined
 
-  constructor(stage: Stage, control: ControlStream, { open, place, outlet }: StageSessionInit) {
+  constructor(stage: Stage, control: ControlStream, { open, place, outlet, onComputed }: StageSessionInit) {
     this.stage = stage
     this.#control = control
     this.#timings = new TimingReports((message) => this.#say(message))
     this.#place = place
     this.#outlet = outlet
+    this.#onComputed = onComputed
     this.owner = control.peer
     this.sequence = place.sequence
     this.leaveAfter = open.head ? undefined : open.end - open.start - 1
@@ -303,6 +306,7 @@ export class StageSession implements Lane {
     if (this.#ending !== undefined) return
     const { epoch, position, tokens } = rows
     this.#computed = position + tokens.length
+    this.#onComputed?.(tokens.length)
     const bytesOut =
       this.#outlet === undefined ? this.#sendTokens(rows, result) : forward(this.#outlet, rows, result.hidden)
     this.#timings.add({

@@ -26,6 +26,8 @@ export interface SeederInit {
 
 export class Seeder {
   readonly bucket: TokenBucket
+  /** Of pieces, by the model's id. */
+  readonly bytesSent = new Map<string, number>()
   readonly #clock: Clock
   readonly #choker: Choker
   readonly #links = new Set<PieceLink>()
@@ -136,7 +138,7 @@ export class Seeder {
 
   /** Up to TURN_BYTES; the next turn comes after what else the process has to do. */
   #send(link: PieceLink): void {
-    const { uploads, stream } = link
+    const { uploads, stream, model } = link
     this.#turns += 1
     let room = TURN_BYTES
     const chunks: PieceChunk[] = []
@@ -150,6 +152,8 @@ export class Seeder {
     }
     const bytes = TURN_BYTES - room
     uploads.served += bytes
+    const { id } = model.manifest
+    this.bytesSent.set(id, (this.bytesSent.get(id) ?? 0) + bytes)
     this.bucket.take(bytes)
     uploads.isBlocked = true
     const free = (): void => {
