@@ -10,15 +10,19 @@ export interface CapFieldsProps {
   readonly onChange: (draft: Draft) => void
 }
 
-/** What an empty field means. */
 function hintOf(field: keyof Draft, machine: NodeReport['machine']): string {
-  if (field === 'memoryGigabytes') {
-    return `Empty: ${bytes(machine.defaultMemoryBytes)}. Free now: ${bytes(machine.memoryFreeBytes)}.`
-  }
-  if (field === 'threads') return `Empty: as many as it takes, of ${machine.cores} cores.`
-  if (field !== 'diskGigabytes') return 'Of models’ pieces. Empty: no limit.'
-  const free = machine.diskFreeBytes
-  return `Empty: no limit.${free === undefined ? '' : ` Free now: ${bytes(free)}.`} What was used longest ago makes room.`
+  if (field === 'memoryGigabytes')
+    return `Of ${bytes(machine.memoryBytes)}; ${bytes(machine.memoryFreeBytes)} are free now.`
+  if (field === 'threads') return `Of ${machine.cores} cores.`
+  if (field !== 'diskGigabytes') return 'Of models’ pieces.'
+  const free = machine.diskFreeBytes === undefined ? '' : `${bytes(machine.diskFreeBytes)} are free now. `
+  return `${free}What was used longest ago makes room.`
+}
+
+/** What an empty field means. */
+function placeholderOf(field: keyof Draft, machine: NodeReport['machine']): string {
+  if (field === 'memoryGigabytes') return (machine.defaultMemoryBytes / CAPS[field].scale).toFixed(1)
+  return field === 'threads' ? 'as many as it takes' : 'no limit'
 }
 
 /** How much of the machine others may have. */
@@ -46,6 +50,7 @@ export function CapFields({ draft, report, onChange }: CapFieldsProps): ReactNod
                 {...control}
                 inputMode="decimal"
                 autoComplete="off"
+                placeholder={placeholderOf(field, machine)}
                 disabled={isFixed}
                 value={draft[field]}
                 onChange={(event) => onChange({ ...draft, [field]: event.target.value })}

@@ -20,7 +20,7 @@ export function Invite(): ReactNode {
   const isValid = Number.isInteger(number) && number >= 1 && number <= MOST_USES
   return (
     <section aria-label="Invite" className="flex flex-col gap-3">
-      <h3 className="font-medium">Invite to a private swarm</h3>
+      <h3 className="font-semibold">Invite to a private swarm</h3>
       <p className="text-sm text-soft">
         Friends, a family or a firm: only who has an invitation takes part. The first one makes the swarm.
       </p>

@@ -15,7 +15,7 @@ export function Join(): ReactNode {
     })
   return (
     <section aria-label="Join" className="flex flex-col gap-3">
-      <h3 className="font-medium">Join a swarm</h3>
+      <h3 className="font-semibold">Join a swarm</h3>
       <form
         className="flex flex-col gap-3"
         onSubmit={(event) => {

@@ -91,7 +91,7 @@ function Tail({ lines }: { readonly lines: readonly Line[] }): ReactNode {
       ref={box}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by keyboard
       tabIndex={0}
-      aria-label="Log"
+      aria-label="Lines"
       onScroll={({ currentTarget: at }) => {
         isAtEnd.current = at.scrollHeight - at.scrollTop - at.clientHeight < AT_END_PIXELS
       }}

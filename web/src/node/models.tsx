@@ -14,7 +14,7 @@ export function Models({ report }: { readonly report: Pick<NodeReport, 'models' 
       <PullForm />
       {pulls.length > 0 && (
         <section aria-label="Downloads" className="flex flex-col gap-2">
-          <h3 className="font-medium">Downloads</h3>
+          <h3 className="font-semibold">Downloads</h3>
           <ul className="flex flex-col gap-2">
             {pulls.map((pull) => (
               <Pull key={pull.id} pull={pull} />
@@ -23,7 +23,7 @@ export function Models({ report }: { readonly report: Pick<NodeReport, 'models' 
         </section>
       )}
       <section aria-label="On disk" className="flex flex-col gap-2">
-        <h3 className="font-medium">On disk</h3>
+        <h3 className="font-semibold">On disk</h3>
         {models.length === 0 ? (
           <EmptyState title="No model is on this disk">
             Chatting needs none: others host them. With one you can host or seed it.
@@ -60,7 +60,7 @@ function PullForm(): ReactNode {
     )
   }
   return (
-    <form onSubmit={submit} className="flex flex-wrap items-end gap-2">
+    <form onSubmit={submit} className="flex flex-wrap items-start gap-2">
       <div className="min-w-48 grow md:max-w-md">
         <Field label="Get a model" hint="A name that the swarm knows, a model’s id, or owner/repository.">
           {(control) => (
@@ -86,7 +86,7 @@ function PullForm(): ReactNode {
         look="primary"
         icon={<IconDownload />}
         busy={pull.isPending}
-        className="mb-[1.625rem]"
+        className="sm:mt-[1.6875rem]"
       >
         Get
       </Button>

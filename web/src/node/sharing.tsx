@@ -96,7 +96,7 @@ function Commands({ state, pausedBy }: CommandsProps): ReactNode {
 function Hosting({ sharing }: { readonly sharing: NodeReport['sharing'] }): ReactNode {
   return (
     <div className="flex flex-col gap-2">
-      <h3 className="font-medium">What it hosts, and why</h3>
+      <h3 className="font-semibold">What it hosts, and why</h3>
       <ul className="flex flex-col gap-2">
         {sharing.hosting.map(({ model, name, start, end, blockCount, state }) => (
           <li key={`${model} ${start}`} className="text-sm">

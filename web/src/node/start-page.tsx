@@ -51,15 +51,16 @@ function Choice({ report }: { readonly report: NodeReport }): ReactNode {
         </Section>
         <Section title="What is not">
           <ul className="flex list-disc flex-col gap-1 pl-5">
-            <li>Your files, and what you chat: conversations stay in this browser.</li>
-            <li>
-              But who computes a chat’s blocks, anybody’s, can work out what it says: tell no secrets,
-              wherever strangers host the model.
-            </li>
-            <li>Your battery, unless you allow it. One switch ends all of it.</li>
+            <li>Your files, and your conversations: they are kept in this browser.</li>
+            <li>Your battery, unless you allow it.</li>
+            <li>Anything at all once the switch under “My node” is off.</li>
           </ul>
         </Section>
       </div>
+      <p className="max-w-2xl text-sm text-soft">
+        Whether you share or not: those who compute a model’s blocks for a chat can work out what is said in
+        it. Tell no secrets where strangers host the model.
+      </p>
       <form
         onSubmit={(event) => {
           event.preventDefault()

@@ -64,7 +64,7 @@ function Network({ network }: { readonly network: NodeReport['network'] }): Reac
   const { word, tone } = REACH[network.reachability]
   return (
     <section aria-label="Network" className="flex flex-col gap-2">
-      <h3 className="font-medium">How it finds others</h3>
+      <h3 className="font-semibold">How it finds others</h3>
       <p className="text-sm">
         <Badge tone={tone}>{word}</Badge> {network.why} {network.advice}
       </p>

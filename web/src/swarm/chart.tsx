@@ -6,6 +6,8 @@ import 'uplot/dist/uPlot.min.css'
 import type { Sample } from './history.ts'
 
 const HEIGHT = 180
+/** Less would be a chart of noise. */
+const LEAST_SECONDS = 60
 
 function dataOf(samples: readonly Sample[]): uPlot.AlignedData {
   return [samples.map(({ at }) => at), samples.map(({ tokensPerSecond }) => tokensPerSecond)]
@@ -25,7 +27,10 @@ function makePlot(target: HTMLElement): uPlot {
       height: HEIGHT,
       legend: { show: false },
       cursor: { y: false },
-      scales: { y: { range: (_plot, _least, most) => [0, Math.max(most * 1.1, 1)] } },
+      scales: {
+        x: { range: (_plot, first, last) => [Math.min(first, last - LEAST_SECONDS), last] },
+        y: { range: (_plot, _least, most) => [0, Math.max(most * 1.1, 1)] }
+      },
       axes: [axis, { ...axis, size: 40 }],
       series: [{}, { stroke: colour('--accent'), width: 2, fill: colour('--tint'), points: { show: false } }]
     },

@@ -51,19 +51,17 @@ function nodeWith(blockCount: number, blockBytes: number | undefined): string {
 export function hintsFor(model: SwarmModel): readonly string[] {
   const segments = segmentsOf(holdersOf(model))
   const gaps = segments.filter(({ holders }) => holders === 0)
-  const hints = gaps.map(({ start, end }) => {
-    const subject = end - start === 1 ? `block ${start}` : `blocks ${blocks(start, end)}`
-    const object = end - start === 1 ? 'it' : 'them'
-    const who = nodeWith(end - start, blockBytesOf(model))
-    return `${subject} of ${model.name}: nobody hosts ${object}; ${who} could.`
+  const hints = gaps.map((gap) => {
+    const isOne = gap.end - gap.start === 1
+    const who = nodeWith(gap.end - gap.start, blockBytesOf(model))
+    return `${isOne ? 'Block' : 'Blocks'} ${rangesOf([gap])} of ${model.name}: nobody hosts ${isOne ? 'it' : 'them'}; ${who} could.`
   })
-  const single = segments.filter(({ holders }) => holders === 1)
-  if (healthOf(model) === 'fragile') {
-    hints.push(
-      `Blocks ${rangesOf(single)} have one node each: a second one would keep it going when that leaves.`
-    )
-  }
-  return hints.map((hint) => hint.charAt(0).toUpperCase() + hint.slice(1))
+  if (healthOf(model) !== 'fragile') return hints
+  const single = rangesOf(segments.filter(({ holders }) => holders === 1))
+  return [
+    ...hints,
+    `No second node hosts ${single}: one would keep ${model.name} going when the first leaves.`
+  ]
 }
 
 /** Of memory, for one block; undefined where the swarm does not say. */

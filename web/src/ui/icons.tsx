@@ -17,7 +17,9 @@ function icon(path: string): (props: IconProps) => ReactNode {
       strokeWidth="2"
       strokeLinecap="round"
       strokeLinejoin="round"
-      className={cx('size-[1.15em] shrink-0', className)}
+      width="1.15em"
+      height="1.15em"
+      className={cx('shrink-0', className)}
     >
       <path d={path} />
     </svg>
