@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { blockNames, type Model, searchModels } from './models.ts'
+import { type Model, searchModels } from './models.ts'
 
 const model = (name: string, fields: Partial<Model> = {}): Model => ({
   ...{ name, aliases: [], blockCount: 8, isCovered: true, missing: [], nodes: 1 },
@@ -7,15 +7,6 @@ const model = (name: string, fields: Partial<Model> = {}): Model => ({
 })
 
 describe('models', () => {
-  test('blocks are named as people count them', () => {
-    expect(
-      blockNames([
-        [3, 6],
-        [9, 10]
-      ])
-    ).toBe('3–5, 9')
-  })
-
   test('search takes each word, in any place', () => {
     const models = [model('qwen3-8b', { licence: 'apache-2.0' }), model('llama', { aliases: ['tiny'] })]
     expect(searchModels(models, 'APACHE qwen').map(({ name }) => name)).toEqual(['qwen3-8b'])

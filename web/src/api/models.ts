@@ -31,11 +31,6 @@ export async function fetchModels(signal?: AbortSignal): Promise<readonly Model[
     .sort((a, b) => Number(b.isCovered) - Number(a.isCovered) || a.name.localeCompare(b.name))
 }
 
-/** Blocks as people count them: `3-5, 9`. */
-export function blockNames(missing: readonly (readonly [number, number])[]): string {
-  return missing.map(([start, end]) => (end - start === 1 ? `${start}` : `${start}–${end - 1}`)).join(', ')
-}
-
 /** Those in which each word of `query` is found, in name, alias or licence. */
 export function searchModels(models: readonly Model[], query: string): readonly Model[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean)

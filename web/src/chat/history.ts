@@ -52,6 +52,10 @@ export class History {
     return () => this.#listeners.delete(listener)
   }
 
+  has(id: string): boolean {
+    return this.#list.some((each) => each.id === id)
+  }
+
   /** Undefined: there is none. */
   async open(id: string): Promise<Thread | undefined> {
     const known = this.#threads.get(id)

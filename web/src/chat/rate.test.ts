@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { inWords, rateOf, TokenRate } from './rate.ts'
+import { rateOf, seconds, TokenRate } from './rate.ts'
 
 test('a rate is of the last seconds', () => {
   const rate = new TokenRate()
@@ -18,5 +18,5 @@ test('the whole answer’s rate leaves out the first token', () => {
 })
 
 test('times in words', () => {
-  expect([12.4, 4_200, 42_000, 125_000].map(inWords)).toEqual(['12 ms', '4.2 s', '42 s', '2 min 5 s'])
+  expect([312, 4_200, 42_000, 125_000].map(seconds)).toEqual(['0.3 s', '4.2 s', '42 s', '2 min'])
 })

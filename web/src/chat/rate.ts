@@ -1,5 +1,7 @@
 /** How fast an answer comes. */
+
 import type { Timings, Usage } from '../api/completions.ts'
+import { duration } from '../units.ts'
 
 /** Long enough to be steady, short enough to show a repair, in milliseconds. */
 const WINDOW_MS = 4_000
@@ -32,9 +34,7 @@ export function rateOf(usage: Usage | undefined, timings: Timings | undefined): 
   return ((usage.completion_tokens - 1) * 1_000) / timings.decodeMs
 }
 
-/** `320 ms`, `4.2 s`, `2 min 5 s`. */
-export function inWords(ms: number): string {
-  if (ms < 1_000) return `${Math.round(ms)} ms`
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`
-  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`
+/** `0.3 s`, `4.2 s`, `42 s`, `2 min`. */
+export function seconds(ms: number): string {
+  return ms < 10_000 ? `${(ms / 1_000).toFixed(1)} s` : duration(ms / 1_000)
 }

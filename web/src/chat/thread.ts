@@ -34,6 +34,7 @@ export class Thread {
   #path: readonly string[]
   #answer: Answer | undefined
   #savedAt = 0
+  #version = 0
 
   constructor(components: ThreadComponents, conversation: Conversation, messages: Iterable<Message>) {
     this.#components = components
@@ -49,6 +50,11 @@ export class Thread {
   /** Ids of the messages that are shown. The same array until they are others. */
   get path(): readonly string[] {
     return this.#path
+  }
+
+  /** Another one whenever `subscribe` tells. */
+  get version(): number {
+    return this.#version
   }
 
   /** What is on its way; undefined: nothing is. */
@@ -221,6 +227,7 @@ export class Thread {
     const path = this.#pathNow()
     const isSame = path.length === this.#path.length && path.every((id, index) => id === this.#path[index])
     if (!isSame) this.#path = path
+    this.#version++
     for (const listener of [...this.#listeners]) listener()
   }
 
