@@ -44,7 +44,7 @@ export function App(): ReactNode {
       <div className="flex h-dvh flex-col-reverse md:flex-row">
         <a
           href="#main"
-          className="sr-only z-50 rounded-lg bg-accent px-4 py-2 text-on-accent focus:not-sr-only focus:absolute focus:top-2 focus:left-2"
+          className="sr-only z-50 rounded-lg bg-accent text-on-accent focus:not-sr-only focus:absolute focus:top-2 focus:left-2 focus:px-4 focus:py-2"
         >
           Skip to content
         </a>

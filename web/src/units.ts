@@ -54,6 +54,12 @@ export function shortPeer(peer: string): string {
   return peer.length <= 12 ? peer : `…${peer.slice(-8)}`
 }
 
+/** What a node says of itself in plain words, as a sentence of its own. */
+export function sentence(text: string): string {
+  const said = text.charAt(0).toUpperCase() + text.slice(1)
+  return /[.!?]$/.test(said) || said === '' ? said : `${said}.`
+}
+
 /** Blocks [start, end) as people count them: `12–18`, `5`. */
 export function blocks(start: number, end: number): string {
   return end - start === 1 ? `${start}` : `${start}–${end - 1}`

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import { type NodeReport, useCommand, useShare } from '../api/node.ts'
 import { Badge, Button, IconPause, IconPlay, IconStop, Link, Switch, type Tone } from '../ui/index.ts'
-import { blocks, plural } from '../units.ts'
+import { blocks, plural, sentence } from '../units.ts'
 
 type State = NodeReport['sharing']['state']
 
@@ -44,7 +44,7 @@ export function Sharing({ report }: { readonly report: NodeReport }): ReactNode 
       <p role="status" className="flex flex-wrap items-center gap-2 text-sm">
         <Badge tone={tone}>{word}</Badge>
         {sharing.sessions > 0 && <span>{plural(sharing.sessions, 'session')} of others now.</span>}
-        {sharing.reason !== undefined && <span>{sharing.reason}</span>}
+        {sharing.reason !== undefined && <span>{sentence(sharing.reason)}</span>}
       </p>
       {!sharing.hasSaidYes && sharing.state === 'off' && (
         <p className="text-sm">
@@ -116,7 +116,7 @@ function Hosting({ sharing }: { readonly sharing: NodeReport['sharing'] }): Reac
           </li>
         ))}
       </ul>
-      <p className="text-sm text-soft">{sharing.placement}</p>
+      <p className="text-sm text-soft">{sentence(sharing.placement)}</p>
     </div>
   )
 }

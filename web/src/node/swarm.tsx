@@ -1,6 +1,7 @@
 import type { ReactNode } from 'react'
 import { type NodeReport, useLeave } from '../api/node.ts'
 import { Badge, Button, ErrorNotice, type Tone } from '../ui/index.ts'
+import { sentence } from '../units.ts'
 import { Invite } from './invite.tsx'
 import { Join } from './join.tsx'
 
@@ -66,7 +67,7 @@ function Network({ network }: { readonly network: NodeReport['network'] }): Reac
     <section aria-label="Network" className="flex flex-col gap-2">
       <h3 className="font-semibold">How it finds others</h3>
       <p className="text-sm">
-        <Badge tone={tone}>{word}</Badge> {network.why} {network.advice}
+        <Badge tone={tone}>{word}</Badge> {sentence(network.why)} {sentence(network.advice ?? '')}
       </p>
       <ul className="flex flex-col gap-1 text-sm">
         {network.steps.map(({ name, state, detail, advice }) => (

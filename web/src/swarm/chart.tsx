@@ -13,6 +13,8 @@ function dataOf(samples: readonly Sample[]): uPlot.AlignedData {
   return [samples.map(({ at }) => at), samples.map(({ tokensPerSecond }) => tokensPerSecond)]
 }
 
+const timeOf = (seconds: number): string => new Date(seconds * 1_000).toLocaleTimeString()
+
 function makePlot(target: HTMLElement): uPlot {
   const styles = getComputedStyle(document.documentElement)
   const colour = (name: string): string => styles.getPropertyValue(name)
@@ -28,10 +30,18 @@ function makePlot(target: HTMLElement): uPlot {
       legend: { show: false },
       cursor: { y: false },
       scales: {
-        x: { range: (_plot, first, last) => [Math.min(first, last - LEAST_SECONDS), last] },
+        x: {
+          range: (_plot, first, last = Date.now() / 1_000) => [
+            Math.min(first ?? last, last - LEAST_SECONDS),
+            last
+          ]
+        },
         y: { range: (_plot, _least, most) => [0, Math.max(most * 1.1, 1)] }
       },
-      axes: [axis, { ...axis, size: 40 }],
+      axes: [
+        { ...axis, values: (_plot, at) => at.map(timeOf) },
+        { ...axis, size: 40 }
+      ],
       series: [{}, { stroke: colour('--accent'), width: 2, fill: colour('--tint'), points: { show: false } }]
     },
     [[], []],

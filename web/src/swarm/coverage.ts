@@ -60,7 +60,7 @@ export function hintsFor(model: SwarmModel): readonly string[] {
   const single = rangesOf(segments.filter(({ holders }) => holders === 1))
   return [
     ...hints,
-    `No second node hosts ${single}: one would keep ${model.name} going when the first leaves.`
+    `No second node hosts blocks ${single}: one would keep ${model.name} going when the first leaves.`
   ]
 }
 

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import type { SwarmReport } from '../api/swarm.ts'
 import { Fact } from '../ui/fact.tsx'
-import { plural } from '../units.ts'
+import { plural, sentence } from '../units.ts'
 
 const KINDS: Readonly<Record<string, string>> = {
   local: 'this network only',
@@ -30,7 +30,7 @@ export function Self({
       </dl>
       <p className="text-sm text-soft">
         Seen from <span className="font-mono">{self.peer}</span>, which computes for{' '}
-        {plural(self.sessions, 'session')} of others. {self.placement}
+        {plural(self.sessions, 'session')} of others. {sentence(self.placement)}
       </p>
     </>
   )
