@@ -1,7 +1,6 @@
 import { Command } from 'commander'
-import { ShoalError } from '../common/index.ts'
-import { type PartName, partsOf, resolveName } from '../models/index.ts'
-import { dataFolder, type FetchOptions, type NamedModel } from '../node/index.ts'
+import { type PartName, resolveName } from '../models/index.ts'
+import { dataFolder, type FetchOptions, type NamedModel, partsWanted } from '../node/index.ts'
 import { consumerNode, findModel } from './consumer.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
 import { blocks, peerOption, storeOption } from './options.ts'
@@ -94,14 +93,6 @@ async function pull(
   } finally {
     await node.stop()
   }
-}
-
-function partsWanted({ manifest, name }: NamedModel, range: PullOptions['blocks']): Set<PartName> {
-  const { items, blockCount } = manifest
-  if (range === undefined) return new Set(items.map(({ part }) => part))
-  if (range.end <= blockCount) return partsOf(items, range, blockCount)
-  const all = `it has the blocks 0-${blockCount}`
-  throw new ShoalError('SPAN', `There are no blocks ${range.start}-${range.end} in ${name}: ${all}.`)
 }
 
 function reportOf(

@@ -5,7 +5,14 @@ export { type ChatMessage, ChatText } from './chat.ts'
 export { type PartName, partsOf } from './content.ts'
 export type { PieceSource, StoredModel } from './contract.ts'
 export * from './exchange/index.ts'
-export { type ListedImportance, type ListedPart, type ListedSource, type Listing, makeListing, readListing } from './listing.ts'
+export {
+  type ListedImportance,
+  type ListedPart,
+  type ListedSource,
+  type Listing,
+  makeListing,
+  readListing
+} from './listing.ts'
 export { type Manifest, makeManifest, modelOf, readManifest } from './manifest.ts'
 export { type ModelMemory, memoryOf } from './memory.ts'
 export { describe, type Model, type ModelFile, openModel } from './model-file.ts'

@@ -17,6 +17,7 @@ export {
   neighboursFolder,
   places
 } from './paths.ts'
+export { partsWanted } from './pulls.ts'
 export { NodeGateway } from './serve-gateway.ts'
 export { answersOf } from './serving.ts'
 export type { ContributionSettings, HostingSettings, NodeSettings } from './settings.ts'

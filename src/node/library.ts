@@ -52,6 +52,12 @@ export interface LibraryInit {
   readonly report?: ((message: string) => void) | undefined
 }
 
+/** Undefined: no bound. */
+export type LibraryLimits = Pick<LibraryInit, 'quotaBytes' | 'uploadBytesPerSecond'> & {
+  /** Of pieces, from peers and sources. */
+  readonly downloadBytesPerSecond?: number | undefined
+}
+
 export class Library {
   readonly exchange: Exchange
   readonly names: ModelNames
@@ -62,12 +68,14 @@ export class Library {
   readonly #files: ModelFiles
   readonly #finder: ModelFinder
   #store: Promise<Store> | undefined
+  #quota: number | undefined
   #seeds: readonly string[] = []
 
   constructor(components: LibraryComponents, init: LibraryInit) {
     const { host, clock, random } = components
     this.#components = components
     this.#init = init
+    this.#quota = init.quotaBytes
     this.names = new ModelNames(join(init.folder, 'names'))
     this.#remotes = new Remotes(init.http, init.report)
     this.exchange = new Exchange(
@@ -88,9 +96,19 @@ export class Library {
 
   /** Opened when it is first needed: who only asks about a file keeps nothing. */
   get store(): Promise<Store> {
-    const { folder, quotaBytes: quota, report } = this.#init
-    this.#store ??= Store.open({ folder, quota, report })
+    const { folder, report } = this.#init
+    this.#store ??= Store.open({ folder, quota: this.#quota, report })
     return this.#store
+  }
+
+  /** All of them anew, from now on. */
+  async limit(limits: LibraryLimits): Promise<void> {
+    const { quotaBytes, uploadBytesPerSecond: up, downloadBytesPerSecond: down } = limits
+    this.exchange.seeder.bytesPerSecond = up ?? Number.POSITIVE_INFINITY
+    this.exchange.downloads.rate = down ?? Number.POSITIVE_INFINITY
+    this.#quota = quotaBytes
+    const store = await this.#store
+    if (store !== undefined) store.quota = quotaBytes
   }
 
   /** For Handlers.pieces. */

@@ -9,6 +9,7 @@ import { PieceLink } from './link.ts'
 import type { TransferInit } from './progress.ts'
 import { Seeder, type SeederInit } from './seeder.ts'
 import { PeerSource } from './source.ts'
+import { TokenBucket } from './token-bucket.ts'
 import { Transfer } from './transfer.ts'
 
 /** A listing is some lines of text; this many bytes before anything has looked at them. */
@@ -42,6 +43,8 @@ export interface ExchangeComponents {
  */
 export class Exchange {
   readonly seeder: Seeder
+  /** What all transfers fetch, from whomever, in bytes per second. */
+  readonly downloads: TokenBucket
   readonly #components: ExchangeComponents
   /** By model and peer. */
   readonly #links = new Map<string, { link: PieceLink; source: PeerSource; isOurs: boolean }>()
@@ -55,6 +58,7 @@ export class Exchange {
   constructor(components: ExchangeComponents, init: SeederInit = {}) {
     this.#components = components
     this.seeder = new Seeder(components, init)
+    this.downloads = new TokenBucket(components.clock, Number.POSITIVE_INFINITY)
     this.#banned = new Limits(components.clock, { burst: 1, everyMs: BAN_MS })
     this.#documents = new Documents({
       clock: components.clock,
@@ -152,7 +156,10 @@ export class Exchange {
       if (source.kind === 'peer') this.#ban(source.name)
       init.onBadSource?.(source)
     }
-    const transfer = new Transfer({ ...this.#components, model }, { ...init, onBadSource })
+    const transfer = new Transfer(
+      { ...this.#components, model, bucket: this.downloads },
+      { ...init, onBadSource }
+    )
     const transfers = this.#transfers.get(id) ?? new Set()
     this.#transfers.set(id, transfers.add(transfer))
     for (const { link, source } of this.#links.values())
@@ -164,6 +171,13 @@ export class Exchange {
       transfers.delete(transfer)
       if (transfers.size === 0) this.#transfers.delete(id)
     }
+  }
+
+  /** Ends a model's streams, unless pieces of it come in. */
+  async close(id: string): Promise<void> {
+    if (this.#transfers.has(id)) return
+    const links = [...this.#links.values()].filter(({ link }) => link.model.manifest.id === id)
+    await Promise.all(links.map(({ link }) => link.stream.close()))
   }
 
   /** Ends all streams. */

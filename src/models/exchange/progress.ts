@@ -3,12 +3,15 @@ import { type Clock, ShoalError } from '../../common/index.ts'
 import type { PartName } from '../content.ts'
 import type { PieceSource, StoredModel } from '../contract.ts'
 import type { PieceTable } from '../pieces.ts'
+import type { TokenBucket } from './token-bucket.ts'
 
 export interface TransferComponents {
   readonly model: StoredModel
   readonly clock: Clock
   /** From 0 to 1; each node's own, since it is why they fetch different pieces first. */
   readonly random: () => number
+  /** What all transfers may fetch together. Default: as fast as the line. */
+  readonly bucket?: TokenBucket | undefined
 }
 
 export interface TransferInit {

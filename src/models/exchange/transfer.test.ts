@@ -5,6 +5,7 @@ import type { PartName } from '../content.ts'
 import type { PieceReceived, PieceSource } from '../contract.ts'
 import type { TransferInit } from './progress.ts'
 import { MemoryModel, testModel } from './testing.ts'
+import { TokenBucket } from './token-bucket.ts'
 import { Transfer } from './transfer.ts'
 
 const model = await testModel({ blocks: 2, blockBytes: 160 * 1024 })
@@ -201,6 +202,22 @@ describe('a transfer', () => {
     begin(sources, { maxBytesInFlight: 3 * pieces.pieceBytes })
     await clock.advance(0)
     expect(sources.flatMap(({ indices }) => indices).length).toBeLessThanOrEqual(4)
+  })
+
+  test('keeps to its cap, and takes nobody for late for that', async () => {
+    const bytes = all.reduce((sum, index) => sum + pieces.at(index).byteLength, 0)
+    const bucket = new TokenBucket(clock, bytes / 600)
+    const stored = new MemoryModel(model)
+    const init = { parts: allParts }
+    const transfer = new Transfer({ model: stored, clock, random: randomOf(7), bucket }, init)
+    transfer.add(new FakeSource('a'))
+    transfer.add(new FakeSource('b', 'http'))
+    const begun = clock.now()
+    await over(transfer.run(), 1_000_000)
+    const seconds = (clock.now() - begun) / 1_000
+    // What was asked for last is not waited for.
+    expect(seconds).toBeGreaterThan(600 * 0.6)
+    expect(seconds).toBeLessThan(620)
   })
 
   test('ends with the disk’s error', async () => {

@@ -12,6 +12,7 @@ import {
   unavailable
 } from './progress.ts'
 import { type Fetch, Supplier } from './supplier.ts'
+import type { TokenBucket } from './token-bucket.ts'
 
 /** Pieces requested or being written, together: 16 of the largest, 4,096 of the smallest. */
 const MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
@@ -43,6 +44,7 @@ export class Transfer {
   readonly #table: PieceTable
   readonly #clock: Clock
   readonly #init: TransferInit
+  readonly #bucket: TokenBucket | undefined
   readonly #picker: Picker
   /** Not here yet. */
   readonly #missing: Set<number>
@@ -64,7 +66,8 @@ export class Transfer {
   #isPumping = false
   #told = -1
 
-  constructor({ model, clock, random }: TransferComponents, init: TransferInit) {
+  constructor({ model, clock, random, bucket }: TransferComponents, init: TransferInit) {
+    this.#bucket = bucket
     this.#model = model
     this.#table = pieceTableOf(model.manifest)
     this.#clock = clock
@@ -209,7 +212,7 @@ export class Transfer {
 
   #ask(supplier: Supplier): boolean {
     const now = this.#clock.now()
-    if (!this.#isRunning || supplier.isDry || !supplier.isAvailable(now)) return false
+    if (!this.#isRunning || supplier.isDry || !supplier.isAvailable(now) || this.#isHeldUp) return false
     const isFull = this.#bytesInFlight > 0 && this.#bytesInFlight >= this.#mostInFlight
     const { room } = supplier
     if (room === 0 || isFull) return false
@@ -220,6 +223,11 @@ export class Transfer {
     if (first === undefined) return false
     void this.#fetch(supplier, this.#around(first, room, offers), now)
     return true
+  }
+
+  /** By the cap, until a later tick. */
+  get #isHeldUp(): boolean {
+    return (this.#bucket?.waitMs ?? 0) > 0
   }
 
   get #mostInFlight(): number {
@@ -268,6 +276,7 @@ export class Transfer {
     for (const index of indices) {
       this.#picker.remove(index)
       this.#bytesInFlight += this.#bytesOf(index)
+      this.#bucket?.take(this.#bytesOf(index))
       const askers = this.#askers.get(index)
       if (askers === undefined) this.#askers.set(index, new Set([fetch]))
       else askers.add(fetch)
@@ -361,6 +370,7 @@ export class Transfer {
 
   #tick(): void {
     const now = this.#clock.now()
+    if (this.#isHeldUp) this.#lastPieceAt = now // nobody else is late
     this.#rate.mark(now, this.#fetched.peer + this.#fetched.http + this.#fetched.file)
     this.#peerRate.mark(now, this.#fetched.peer)
     for (const supplier of this.#suppliers.values()) {

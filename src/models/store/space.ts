@@ -16,8 +16,6 @@ export interface SpaceComponents {
 export interface SpaceInit {
   /** Has a folder for each model. */
   readonly models: string
-  /** Bytes of all parts. */
-  readonly quota: number | undefined
   /** Something was dropped. */
   readonly onDropped: () => void
 }
@@ -38,12 +36,15 @@ export class Space {
   readonly #holder: Holder
   readonly #clock: Clock
   readonly #init: SpaceInit
+  /** Bytes of all parts; undefined: no bound but the disk's. */
+  quota: number | undefined
 
-  constructor({ record, holder, clock }: SpaceComponents, init: SpaceInit) {
+  constructor({ record, holder, clock }: SpaceComponents, init: SpaceInit, quota?: number) {
     this.#record = record
     this.#holder = holder
     this.#clock = clock
     this.#init = init
+    this.quota = quota
   }
 
   /**
@@ -86,7 +87,7 @@ export class Space {
 
   /** What to drop so that `bytes` more have room. */
   #victims(bytes: number, model: string, spared: ReadonlySet<string>, now: number): PartRow[] {
-    const { quota } = this.#init
+    const { quota } = this
     if (quota === undefined || bytes === 0) return []
     const total = this.#record.all('totalBytes')[0]?.total as number
     let over = total + bytes - quota

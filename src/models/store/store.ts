@@ -70,8 +70,8 @@ export class Store {
     this.#clock = clock
     this.#record = record
     this.#holder = holder
-    const init = { models: this.#models, quota, onDropped: () => this.#refresh() }
-    this.#space = new Space({ record, holder, clock }, init)
+    const init = { models: this.#models, onDropped: () => this.#refresh() }
+    this.#space = new Space({ record, holder, clock }, init, quota)
     this.#lookLater()
   }
 
@@ -104,6 +104,11 @@ export class Store {
     } catch (error) {
       throw storeError(error, folder)
     }
+  }
+
+  /** Counts from the next parts on that need room. Undefined: no bound but the disk's. */
+  set quota(bytes: number | undefined) {
+    this.#space.quota = bytes
   }
 
   /** Has nothing of it but the manifest yet. A listing that is given takes the place of one before. */
