@@ -131,8 +131,7 @@ export class Conversations {
     }
     const session = await this.#chains.open({ ...init, waitMs: 0 }).catch(async (error: unknown) => {
       if (!(error instanceof SessionError) || error.code !== 'REFUSED') throw error
-      // They may be full of what nobody waits for.
-      await Promise.all([...this.#idle].filter((one) => one.model === model).map((one) => this.#close(one)))
+      await this.#closeIdle(model)
       return this.#chains.open({ ...init, waitMs: PLACE_MS })
     })
     const opened = Object.assign(kept, { session })
@@ -140,9 +139,15 @@ export class Conversations {
     return opened
   }
 
-  #happened(kept: Pick<Kept, 'onEvent'>, event: ChainEvent): void {
+  #happened(kept: Pick<Kept, 'model' | 'onEvent'>, event: ChainEvent): void {
     if (event.type === 'lost') this.#chains.lost(event.hop.peer)
+    if (event.type === 'waiting') void this.#closeIdle(kept.model)
     kept.onEvent(event)
+  }
+
+  /** Stages may be full of what nobody waits for. */
+  async #closeIdle(model: string): Promise<void> {
+    await Promise.all([...this.#idle].filter((one) => one.model === model).map((one) => this.#close(one)))
   }
 
   #keep(kept: Kept): void {

@@ -34,12 +34,17 @@ export async function* tell(
   const parser = new AnswerParser(prompt.syntax, { stop: [...request.stop, ...prompt.stop], newId })
   const teller = new Teller(text, parser, prompt.syntax.needsSpecials)
   const done = new AbortController()
+  let waitsFor: string | undefined
   const startedAt = performance.now()
   const drawn = draw(conversation, text.endTokens, inbox, AbortSignal.any([init.signal, done.signal]))
   try {
     for await (const arrival of inbox) {
-      if ('event' in arrival) yield chainEvent(arrival.event)
-      else yield* teller.tell(arrival.draw)
+      if ('draw' in arrival) yield* teller.tell(arrival.draw)
+      else if (arrival.event.type !== 'waiting') yield chainEvent(arrival.event)
+      else if (waitsFor !== arrival.event.reason) {
+        waitsFor = arrival.event.reason // said once, however often somebody is looked for
+        yield chainEvent(arrival.event)
+      }
       if (parser.stopped !== undefined) break
     }
   } finally {

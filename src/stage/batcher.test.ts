@@ -100,6 +100,22 @@ describe('one step', () => {
     expect(prompt.results.map(({ rows }) => rows.position)).toEqual([0, 32, 64, 96])
   })
 
+  test('of a prompt waits neither for its own last rows nor for a session that has ended', async () => {
+    begin({ maxRows: 512 })
+    engine.duration = (rows) => 2 + rows / 20
+    const [talker, prompt] = lanes(2) as [RecordingLane, RecordingLane]
+    for (let position = 0; position < 12; position++) {
+      push(talker, position, 1)
+      await talker.has(position + 1)
+    }
+    const started = performance.now()
+    push(prompt, 0, 128, 'none')
+    push(prompt, 128, 128, 'none')
+    push(prompt, 256, 7)
+    await prompt.has(263)
+    expect(performance.now() - started).toBeLessThan(600) // it was a second for each
+  })
+
   test('begins with those who were not in the last one', async () => {
     begin({ maxRows: 4 })
     const all = lanes(6)

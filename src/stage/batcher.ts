@@ -78,7 +78,8 @@ export class Batcher {
     const queue = this.#queues.get(lane)
     if (queue === undefined) return
     const since = performance.now()
-    const waiting = { rows, since, isPrompt: isPrompt(rows) }
+    // The few rows at a prompt's end are nothing that is waited for while its beginning waits.
+    const waiting = { rows, since, isPrompt: isPrompt(rows) || queue.waiting.at(-1)?.isPrompt === true }
     if (waiting.isPrompt) this.#pace.forget(lane)
     else this.#pace.came(lane, since)
     queue.waiting.push(waiting)

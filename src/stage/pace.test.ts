@@ -31,14 +31,16 @@ test('one that comes when it likes is not foretold', () => {
   expect(pace.dueMs(left, 10)).toBe(Number.POSITIVE_INFINITY)
 })
 
-test('a session decodes until it has been away for a second, or four of its rounds', () => {
+test('a session decodes until it has been away for a tenth of a second, or four of its rounds', () => {
   const pace = new Pace<string>()
   const left = rounds(pace, 'a', 0, [10])
-  expect([pace.decoding(left + 1_000), pace.decoding(left + 1_001)]).toEqual([1, 0])
+  expect([pace.decoding(left + 100), pace.decoding(left + 101)]).toEqual([1, 0])
   const later = rounds(pace, 'b', left, Array(20).fill(2_000))
   expect([pace.decoding(later + 8_000), pace.decoding(later + 8_001)]).toEqual([1, 0])
   pace.forget('b')
   expect(pace.decoding(later)).toBe(0)
+  pace.left('c', later)
+  expect([pace.decoding(later + 1_000), pace.decoding(later + 1_001)]).toEqual([1, 0])
 })
 
 test('a pause between two questions is no round', () => {

@@ -3,9 +3,14 @@
  * one comes. That nobody waits this instant does not mean that nobody decodes.
  */
 
-/** A session that has not come back after so many of its rounds, and so many milliseconds, decodes no more. */
+/**
+ * A session that has not come back after so many of its rounds, and so many milliseconds, decodes no more: most likely
+ * its answer has ended, and somebody else's prompt is not to wait for it.
+ */
 const ROUNDS = 4
-const LEAST_WINDOW_MS = 1_000
+const LEAST_WINDOW_MS = 100
+/** Where nobody knows yet how long its rounds are. */
+const FIRST_WINDOW_MS = 1_000
 /** Away for longer is no round: its reader thought about the next question. */
 const LONGEST_ROUND_MS = 10_000
 /** Weight of the last round. */
@@ -20,8 +25,9 @@ interface Round {
   lastSeen: number
 }
 
-function decodes({ mean = 0, lastSeen }: Round, now: number): boolean {
-  return now - lastSeen <= Math.max(LEAST_WINDOW_MS, ROUNDS * mean)
+function decodes({ mean, lastSeen }: Round, now: number): boolean {
+  const windowMs = mean === undefined ? FIRST_WINDOW_MS : Math.max(LEAST_WINDOW_MS, ROUNDS * mean)
+  return now - lastSeen <= windowMs
 }
 
 export class Pace<Session> {
