@@ -1,16 +1,21 @@
+import { join } from 'node:path'
 import { Command } from 'commander'
-import { aborted } from '../common/index.ts'
+import { aborted, systemClock } from '../common/index.ts'
 import type { KvType } from '../engine/index.ts'
-import type { GatewayInit } from '../gateway/index.ts'
+import type { GatewayInit, SharingSettings } from '../gateway/index.ts'
 import { resolveName } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import {
+  Control,
+  conditionsHere,
   dataFolder,
   type FinishProgress,
   joinPublic,
   Node,
   NodeGateway,
-  neighboursFolder
+  neighboursFolder,
+  readSharingFile,
+  type SharingFile
 } from '../node/index.ts'
 import { libraryInit } from './consumer.ts'
 import { sessionCount } from './finish.ts'
@@ -38,6 +43,7 @@ interface UpOptions {
   readonly peer: string[]
   readonly listen?: string[]
   readonly public?: boolean
+  readonly share: boolean
   readonly acceptPlans?: boolean
   readonly context: number
   readonly sessions: number
@@ -79,6 +85,7 @@ export function upCommand(): Command {
       'host these blocks, END not included, or "all", whatever the swarm lacks',
       blocksOrAll
     )
+    .option('--no-share', 'host nothing before somebody has said yes to it in the page')
     .option('--public', 'join the public swarm, now and from now on')
     .addOption(peerOption())
     .option(
@@ -135,13 +142,16 @@ async function up(options: UpOptions): Promise<void> {
     return
   }
   const say = (message: string): void => void (json || note(message))
+  const decided = await readSharingFile(dataDir)
+  const library = { ...libraryInit(options, console.error), uploadBytesPerSecond: upload, quotaBytes: disk }
   const node = new Node({
     dataDir,
     joined,
     neighbours: neighboursFolder(),
     ...(listen === undefined ? {} : { listen }),
     peers: peer,
-    library: { ...libraryInit(options, console.error), uploadBytesPerSecond: upload, quotaBytes: disk },
+    library,
+    startsSharing: startsSharing(options, decided),
     acceptPlans: options.acceptPlans ?? false,
     ...(options.blocks === undefined
       ? { contribution: { ...engine, models, memoryBytes: options.memory } }
@@ -153,7 +163,15 @@ async function up(options: UpOptions): Promise<void> {
       lifetime.finish()
     }
   })
-  const api = options.api ? new NodeGateway(node, apiInit(options)) : undefined
+  const control = new Control(
+    { node, clock: systemClock, conditions: conditionsHere() },
+    {
+      ...{ dataDir, store: library.folder ?? join(dataDir, 'store'), file: decided, fixed: fixedBy(options) },
+      ...{ offline, report: say }
+    }
+  )
+  const api = options.api ? [new NodeGateway(node, apiInit(options), { control })] : []
+  const [gateway] = api
   const serve = async (): Promise<void> => {
     const { addresses, peerId } = node.host
     const hosted = node.hosted.map(({ model, name, start, end }) => ({
@@ -162,11 +180,11 @@ async function up(options: UpOptions): Promise<void> {
       span: `${start}-${end}`
     }))
     if (json) {
-      console.log(JSON.stringify({ peer: peerId, addresses, api: api?.url, ...hosted[0] }))
+      console.log(JSON.stringify({ peer: peerId, addresses, api: gateway?.url, ...hosted[0] }))
     } else {
       console.log(`node ${peerId}`)
       for (const address of addresses) console.log(`address ${address}`)
-      if (api !== undefined) sayApi(api.url, options, say)
+      if (gateway !== undefined) sayApi(gateway.url, options, say)
       for (const span of node.hosted) console.log(hostsWhat(span))
       console.log('Press Ctrl-C to stop; "shoal status" elsewhere says how it does.')
     }
@@ -174,10 +192,30 @@ async function up(options: UpOptions): Promise<void> {
     await lifetime.drain((signal) => node.finish({ signal, onProgress: finishReport(say) }))
   }
   try {
-    await withStarted(api === undefined ? [node] : [node, api], lifetime.signal, serve)
+    await withStarted([control, node, ...api], lifetime.signal, serve)
   } catch (error) {
     if (!lifetime.signal.aborted) throw error // interrupted while it started: that is how to end it, too
   }
+}
+
+/** What says how much to give says yes, too; else what was said in the page counts. */
+function startsSharing({ share, blocks, memory }: UpOptions, { isOn }: SharingFile): boolean {
+  if (!share) return isOn ?? false
+  return blocks !== undefined || memory !== undefined || (isOn ?? true)
+}
+
+/** What the page can't change, since it was said here. */
+function fixedBy({ memory, threads, disk, upload, model, blocks }: UpOptions): Partial<SharingSettings> {
+  const given = {
+    ...{
+      memoryBytes: blocks === undefined ? memory : null,
+      threads,
+      diskBytes: disk,
+      uploadBytesPerSecond: upload
+    },
+    models: model
+  }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
 }
 
 function apiInit({ port, sessions, concurrency = sessions, queue }: UpOptions): GatewayInit {

@@ -10,6 +10,8 @@ export interface MetricSources {
 
 /** Of a token, in seconds: from a GPU's millisecond to a chain that is being repaired. */
 const GAP_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** What the gateway adds to a token, in seconds. */
+const DELAY_BUCKETS = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.1, 1]
 /** Of a request, in seconds. */
 const WAIT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 const BODY_BUCKETS = [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
@@ -22,6 +24,7 @@ export class Metrics {
   readonly queueSeconds: Histogram
   readonly firstTokenSeconds: Histogram
   readonly gapSeconds: Histogram
+  readonly delaySeconds: Histogram
   readonly spanSeconds: Histogram<'span'>
   readonly tokens: Counter<'model' | 'kind'>
   readonly answers: Counter<'model' | 'outcome'>
@@ -57,6 +60,11 @@ export class Metrics {
       WAIT_BUCKETS
     )
     this.gapSeconds = histogram('token_gap_seconds', 'Between a token and the next', GAP_BUCKETS)
+    this.delaySeconds = histogram(
+      'token_delay_seconds',
+      'From a token at the consumer to its bytes on their way to the client',
+      DELAY_BUCKETS
+    )
     this.spanSeconds = new Histogram({
       ...named('span_seconds', 'Where the time of an answer went'),
       labelNames: ['span'],

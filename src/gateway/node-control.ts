@@ -222,6 +222,8 @@ export interface NodeReport {
     /** Of the disk that models are kept on. */
     readonly diskFreeBytes?: number | undefined
     readonly hasBattery: boolean
+    /** It can be told what other programs do: `idleOnly` has an effect. */
+    readonly canTellIdle: boolean
     /** What sharing takes where nothing is set. */
     readonly defaultMemoryBytes: number
   }

@@ -203,7 +203,8 @@ export class Gateway implements Startable {
       app.route('/api/node', nodeApi({ control, feed: this.#feed('node', report) }))
     }
     const log = (message: string, error: unknown): void => this.#failed(message, error)
-    app.route('/', dialects({ answers: this.#answers, clock, log }, { waitMs }))
+    const onTold = (ms: number): void => this.metrics.delaySeconds.observe(ms / 1000)
+    app.route('/', dialects({ answers: this.#answers, clock, log, onTold }, { waitMs }))
     if (pages === undefined) app.get('/', (c) => frontPage(c))
     else app.route('/', pages)
     app.notFound((c) => errorResponse(c, new GatewayError('NOT_FOUND', `there is nothing at ${c.req.path}`)))

@@ -1,8 +1,9 @@
 /** What of a node's settings its place on the network follows from. */
+import { isIPv4 } from 'node:net'
 import { join } from 'node:path'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ShoalError } from '../common/index.ts'
-import { dialScope, type HostInit } from '../net/index.ts'
+import { dialScope, type HostInit, ownAddresses } from '../net/index.ts'
 import { peerLists } from './membership.ts'
 import type { NodeSettings } from './settings.ts'
 import type { SwarmFile } from './swarm-file.ts'
@@ -11,6 +12,12 @@ import type { SwarmFile } from './swarm-file.ts'
 const LOOPBACK = ['/ip4/127.0.0.1/tcp/0']
 /** Beside the API's 8642. */
 const PORT = 8643
+/** Where a node is reached that has joined a swarm, as far as its own network goes. */
+export function likelyAddresses(): string[] {
+  const hosts = ownAddresses().filter((host) => isIPv4(host) && !host.startsWith('127.'))
+  return hosts.map((host) => `/ip4/${host}/tcp/${PORT}`)
+}
+
 const EVERYWHERE = [
   `/ip4/0.0.0.0/tcp/${PORT}`,
   `/ip6/::/tcp/${PORT}`,

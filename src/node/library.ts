@@ -60,6 +60,8 @@ export type LibraryLimits = Pick<LibraryInit, 'quotaBytes' | 'uploadBytesPerSeco
 
 export class Library {
   readonly exchange: Exchange
+  /** Models, by their ids, that others get no pieces of, whatever `gives` says; to be followed by `look`. */
+  readonly withheld = new Set<string>()
   readonly names: ModelNames
   readonly #components: LibraryComponents
   readonly #init: LibraryInit
@@ -135,7 +137,7 @@ export class Library {
   }
 
   #mayGive(id: string): boolean {
-    return this.#init.gives?.(id) ?? true
+    return !this.withheld.has(id) && (this.#init.gives?.(id) ?? true)
   }
 
   async #given(id: string): Promise<StoredModel | undefined> {

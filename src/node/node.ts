@@ -12,6 +12,7 @@ import { deputise } from './invitation.ts'
 import { Library } from './library.ts'
 import { Neighbours } from './neighbours.ts'
 import { Participant, type WayRequest } from './participant.ts'
+import { Pulls } from './pulls.ts'
 import type { NodeSettings } from './settings.ts'
 import { Sharing } from './sharing.ts'
 import type { ModelStatus, NodeStatus } from './status.ts'
@@ -51,6 +52,8 @@ export class Node implements Startable {
   readonly sharing: Sharing
   /** What others had of it. */
   readonly contributed: Contributed
+  /** Models that are fetched because somebody asked for them. */
+  readonly pulls: Pulls
   readonly #settings: NodeSettings
   readonly #joined: SwarmFile
   readonly #server: StageServer
@@ -77,6 +80,7 @@ export class Node implements Startable {
     this.#joined = joined
     this.host = createHost(hostInit(settings, joined))
     this.library = this.#newLibrary()
+    this.pulls = new Pulls({ library: this.library })
     this.contributed = new Contributed(
       {
         clock: systemClock,
@@ -295,7 +299,6 @@ export class Node implements Startable {
       ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers, ...this.facts },
       memoryBytes: process.memoryUsage.rss() + (engineBytes ?? 0),
       uptimeSeconds: Math.round((now - (this.#startedAt ?? now)) / 1000),
-      join: this.#participant?.steps ?? [],
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
         ...{ model, name, start, end, blockCount }
       })),
@@ -304,12 +307,13 @@ export class Node implements Startable {
   }
 
   /** What of its status is known at once. */
-  get facts(): Pick<NodeStatus, 'swarm' | 'placement' | 'sessions'> {
+  get facts(): Pick<NodeStatus, 'swarm' | 'placement' | 'sessions' | 'join'> {
     const { kind } = this.#joined
     return {
       swarm: { kind, ...(this.#joined.kind === 'private' ? { name: this.#joined.name } : {}) },
       placement: this.#startedAt === undefined ? 'starting' : this.sharing.placement,
-      sessions: this.#server.sessions
+      sessions: this.#server.sessions,
+      join: this.#participant?.steps ?? []
     }
   }
 
@@ -364,6 +368,7 @@ export class Node implements Startable {
     await this.host.stop()
     await this.sharing.stop()
     await this.contributed.stop()
+    await this.pulls.stop()
     await this.library.stop()
     await this.#instance?.release()
   }

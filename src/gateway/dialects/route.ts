@@ -16,6 +16,8 @@ export interface DialectComponents {
   readonly clock: Clock
   /** Told of what nobody foresaw; the client is not. */
   readonly log?: (message: string, error: unknown) => void
+  /** Of each piece of text that is streamed: milliseconds since its token came. */
+  readonly onTold?: (ms: number) => void
 }
 
 export interface DialectInit {
@@ -79,7 +81,7 @@ export function addDialect<T extends z.ZodType>(
   init: DialectInit,
   dialect: Dialect<T>
 ): void {
-  const { answers, clock } = components
+  const { answers, clock, onTold } = components
   const handle = async (c: Context<GatewayEnv>): Promise<Response> => {
     const body = await parseBody(c, dialect.schema)
     const requests = dialect.requests(body)
@@ -94,7 +96,7 @@ export function addDialect<T extends z.ZodType>(
     }
     const renderer = dialect.renderer(body, exchange)
     const toError = (error: unknown): GatewayError => told(c, components, error, dialect.params)
-    return stream(c, { ...exchange, clock, inquiry, renderer, toError })
+    return stream(c, { ...exchange, clock, inquiry, renderer, toError, onTold })
   }
   app.post(dialect.path, guarded(components, handle, dialect.params))
 }

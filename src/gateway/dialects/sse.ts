@@ -36,6 +36,8 @@ export interface StreamInit {
   readonly hasDetails: boolean
   /** Of any error, once, before it is rendered. */
   readonly toError: (error: unknown) => GatewayError
+  /** Of each piece of text: how long ago its token came, in milliseconds. */
+  readonly onTold?: ((ms: number) => void) | undefined
 }
 
 /** `data` in one line, under its event's name where the dialect has names. */
@@ -112,7 +114,17 @@ class Body implements UnderlyingSource<Uint8Array> {
       if (batch === LATE) return { text: this.#idle(), isLast: false }
       if (batch === undefined) return { text: renderer.end(), isLast: true }
       const text = batch.map(({ event, index }) => this.#render(event, index)).join('')
+      this.#told(batch)
       if (text !== '') return { text, isLast: false }
+    }
+  }
+
+  #told(batch: readonly Numbered[]): void {
+    const { onTold } = this.#init
+    if (onTold === undefined) return
+    const now = performance.now()
+    for (const { event } of batch) {
+      if (event.type === 'text' && event.at !== undefined) onTold(now - event.at)
     }
   }
 
