@@ -42,6 +42,11 @@ export class History {
     this.#init.conversations.onChange((change) => void this.#onChange(change))
   }
 
+  /** The page goes away. */
+  leave(): void {
+    for (const thread of this.#threads.values()) thread.leave()
+  }
+
   /** What was changed last comes first. */
   get list(): readonly Conversation[] {
     return this.#list
@@ -193,5 +198,6 @@ export async function openHistory(onTrouble: (message: string) => void): Promise
   })
   const history = new History({ conversations, onTrouble })
   await history.start()
+  addEventListener('pagehide', () => history.leave())
   return history
 }

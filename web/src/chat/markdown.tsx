@@ -65,10 +65,14 @@ function Table({ children }: ComponentProps<'table'> & ExtraProps): ReactNode {
   )
 }
 
-/** Headings of an answer are below those of the page. */
+/** Below the message's own heading, and all of one level: models skip some, which readers can't follow. */
+function Heading({ node, children }: ComponentProps<'h3'> & ExtraProps): ReactNode {
+  return <h3 className={`heading-${node?.tagName.slice(1)}`}>{children}</h3>
+}
+
 const COMPONENTS: Components = {
   ...{ a: Anchor, img: Picture, code: Code, pre: Pre, table: Table },
-  ...{ h1: 'h3', h2: 'h4', h3: 'h5', h4: 'h6', h5: 'h6', h6: 'h6' },
+  ...{ h1: Heading, h2: Heading, h3: Heading, h4: Heading, h5: Heading, h6: Heading },
   ...{ p: 'p', ul: 'ul', ol: 'ol', li: 'li', blockquote: 'blockquote', hr: 'hr', strong: 'strong' },
   ...{ thead: 'thead', tbody: 'tbody', tr: 'tr', th: 'th', td: 'td', sup: 'sup', section: 'section' }
 }

@@ -63,6 +63,7 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): R
 function Words({ message }: { readonly message: Message }): ReactNode {
   return (
     <div className="ml-auto w-fit max-w-[85%] rounded-2xl rounded-br-md bg-tint px-4 py-2.5">
+      <h2 className="sr-only">You</h2>
       {message.attachments?.map(({ name, text }) => (
         <details key={name} className="mb-1.5 text-sm">
           <summary className="flex w-fit items-center gap-1.5 rounded-lg border border-edge px-2 py-1">
@@ -93,7 +94,7 @@ function AnswerBody({ thread, message }: AnswerBodyProps): ReactNode {
   const end = ENDS[state] ?? (report?.end === 'length' ? 'No room for more' : undefined)
   return (
     <div className="flex flex-col gap-2">
-      <p className="text-sm font-semibold text-soft">{model}</p>
+      <h2 className="text-sm font-semibold text-soft">{model}</h2>
       {reasoning !== undefined && <Reasoning message={message} />}
       {text !== '' && <Text text={text} isGrowing={isGrowing} />}
       <ChainNews report={report} isGrowing={isGrowing} />

@@ -90,7 +90,10 @@ function Choice({ models, name, onPick }: ChoiceProps): ReactNode {
   const [active, setActive] = useState(0)
   const found = searchModels(models, query)
   const at = Math.min(active, found.length - 1)
-  useEffect(() => document.getElementById(`${id}-${at}`)?.scrollIntoView({ block: 'nearest' }), [id, at])
+  useEffect(() => {
+    // Newer browsers return a promise here, which an effect may not.
+    document.getElementById(`${id}-${at}`)?.scrollIntoView({ block: 'nearest' })
+  }, [id, at])
   const onKeyDown = (event: KeyboardEvent): void => {
     const steps: Readonly<Record<string, number>> = { ArrowDown: 1, ArrowUp: -1 }
     const step = steps[event.key]

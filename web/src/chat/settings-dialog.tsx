@@ -70,7 +70,7 @@ const NUMBERS: readonly NumberSetting[] = [
   ]
 ]
 const EFFORTS: readonly { readonly value: string; readonly label: string }[] = [
-  { value: '', label: 'As the model has it' },
+  { value: '', label: 'as recommended' },
   ...['none', 'minimal', 'low', 'medium', 'high'].map((value) => ({ value, label: value }))
 ]
 

@@ -96,6 +96,17 @@ describe('Thread', () => {
     expect(thread.message(thread.path.at(-1) ?? '')).toMatchObject({ text: 'hal', state: 'stopped' })
   })
 
+  test('when the page goes away, what has come is kept', async () => {
+    const { thread, conversations, say, frames, settle } = setUp()
+    thread.say({ text: 'hello' })
+    await say({ type: 'text', text: 'hal' })
+    frames[0]?.()
+    thread.leave()
+    await settle()
+    const kept = await conversations.messages(thread.conversation.id)
+    expect(kept.map(({ text, state }) => [text, state])).toContainEqual(['hal', 'cut'])
+  })
+
   test('a failure is told with when to try again', async () => {
     const { thread, say } = setUp()
     thread.say({ text: 'hello' })

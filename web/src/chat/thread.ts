@@ -120,6 +120,14 @@ export class Thread {
     this.#answer?.stop()
   }
 
+  /** The page goes away: what has come is kept. */
+  leave(): void {
+    const id = this.#answer?.id
+    this.#answer?.stop()
+    this.#answer = undefined
+    if (id !== undefined) this.cut(id)
+  }
+
   /** What another tab has saved. */
   async readAgain(ids: readonly string[]): Promise<void> {
     const { conversations } = this.#components
@@ -199,6 +207,7 @@ export class Thread {
   }
 
   #onAnswer(message: Message): void {
+    if (this.#tree.get(message.id)?.state !== 'answering') return
     const isDone = message.state !== 'answering'
     const now = this.#components.now()
     if (isDone) this.#answer = undefined
