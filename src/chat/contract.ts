@@ -153,7 +153,13 @@ export type AnswerEvent =
       readonly hops: readonly HopReport[]
     }
   | { readonly type: 'reasoning'; readonly text: string }
-  | { readonly type: 'text'; readonly text: string; readonly logs: readonly DrawnLog[] }
+  | {
+      readonly type: 'text'
+      readonly text: string
+      readonly logs: readonly DrawnLog[]
+      /** When its last token came, in milliseconds of performance.now(). */
+      readonly at?: number | undefined
+    }
   /** Calls are numbered from 0; the arguments come in parts. */
   | { readonly type: 'call'; readonly index: number; readonly id: string; readonly name: string }
   | { readonly type: 'arguments'; readonly index: number; readonly text: string }

@@ -7,7 +7,7 @@ import type { Inbox } from './inbox.ts'
 import type { ModelText, Prompt } from './model-text.ts'
 import { AnswerParser, type Part } from './parser.ts'
 
-export type Arrival = { readonly draw: Draw } | { readonly event: ChainEvent }
+export type Arrival = { readonly draw: Draw; readonly at: number } | { readonly event: ChainEvent }
 
 export interface TellingInit {
   readonly card: { readonly name: string }
@@ -39,7 +39,7 @@ export async function* tell(
   const drawn = draw(conversation, text.endTokens, inbox, AbortSignal.any([init.signal, done.signal]))
   try {
     for await (const arrival of inbox) {
-      if ('draw' in arrival) yield* teller.tell(arrival.draw)
+      if ('draw' in arrival) yield* teller.tell(arrival.draw, arrival.at)
       else if (arrival.event.type !== 'waiting') yield chainEvent(arrival.event)
       else if (waitsFor !== arrival.event.reason) {
         waitsFor = arrival.event.reason // said once, however often somebody is looked for
@@ -76,7 +76,7 @@ async function draw(
   signal: AbortSignal
 ): Promise<void> {
   try {
-    const onDraw = (drawn: Draw): void => inbox.push({ draw: drawn })
+    const onDraw = (drawn: Draw): void => inbox.push({ draw: drawn, at: performance.now() })
     for await (const _ of conversation.generate({ endTokens, signal, onDraw }));
     inbox.end()
   } catch (error) {
@@ -106,9 +106,9 @@ class Teller {
     this.#needsSpecials = needsSpecials
   }
 
-  async *tell({ token, log, alternatives = [] }: Draw): AsyncGenerator<AnswerEvent, void> {
-    this.lastAt = performance.now()
-    this.firstAt ??= this.lastAt
+  async *tell({ token, log, alternatives = [] }: Draw, at: number): AsyncGenerator<AnswerEvent, void> {
+    this.lastAt = at
+    this.firstAt ??= at
     this.answerTokens += 1
     this.hasEnded = this.#text.endTokens.has(token)
     if (this.hasEnded) return
@@ -127,7 +127,7 @@ class Teller {
   *#events(parts: readonly Part[]): Generator<AnswerEvent, void> {
     for (const part of parts) {
       if (part.type !== 'text') yield part
-      else yield { ...part, logs: this.#logs }
+      else yield { ...part, logs: this.#logs, at: this.lastAt }
       this.#logs = []
     }
   }
