@@ -70,10 +70,13 @@ export function App(): ReactNode {
 
 function NothingHere(): ReactNode {
   return (
-    <EmptyState icon={<IconFish />} title="There is no page here">
-      <Link to="/" className="text-accent underline">
-        Back to the chat
-      </Link>
-    </EmptyState>
+    <>
+      <h1 className="sr-only">Nothing here</h1>
+      <EmptyState icon={<IconFish />} title="There is no page here">
+        <Link to="/" className="text-accent underline">
+          Back to the chat
+        </Link>
+      </EmptyState>
+    </>
   )
 }

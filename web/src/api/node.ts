@@ -20,7 +20,6 @@ export type {
   LogReport,
   NodeReport,
   PullReport,
-  SettingName,
   SettingsRequest,
   SharingSettings,
   StoredModelReport
@@ -35,10 +34,11 @@ export function useNode(): Live<NodeReport> {
 }
 
 /** As it was when asked; undefined until then, and where this is somebody else's gateway. */
-export function useNodeOnce(): NodeReport | undefined {
+export function useNodeOnce({ enabled }: { readonly enabled: boolean }): NodeReport | undefined {
   return useQuery<NodeReport, ApiError>({
     queryKey: [PATH],
     queryFn: ({ signal }) => call<NodeReport>(PATH, { signal }),
+    enabled,
     retry: false,
     staleTime: Number.POSITIVE_INFINITY
   }).data

@@ -1,7 +1,6 @@
 import type { SwarmSnapshot, Throughput } from '../../../src/gateway/swarm-view.ts'
 import { type Live, useLive } from './live.ts'
 
-export type { HostedSpan } from '../../../src/gateway/swarm-view.ts'
 export type SwarmReport = SwarmSnapshot & { readonly gateway: Throughput }
 export type SwarmModel = SwarmReport['models'][number]
 export type SwarmNode = SwarmReport['nodes'][number]

@@ -11,11 +11,15 @@ export function Tooltip({
 }): ReactNode {
   const tip = useRef<HTMLSpanElement>(null)
   const show = (target: HTMLElement): void => {
-    const shown = tip.current
     const anchor = target.firstElementChild
-    if (shown === null || anchor === null || shown.matches(':popover-open')) return
-    shown.showPopover()
-    placeBy(anchor, shown, 'center')
+    // Later, since a menu that closes gives the focus back while it can't be interrupted.
+    requestAnimationFrame(() => {
+      const shown = tip.current
+      if (shown === null || !anchor?.matches(':hover, :focus-visible') || shown.matches(':popover-open'))
+        return
+      shown.showPopover()
+      placeBy(anchor, shown, 'center')
+    })
   }
   const hide = (): void => tip.current?.hidePopover()
   return (
