@@ -28,9 +28,10 @@ export class ModelFiles {
       await whole.close() // it is no such model any more
     }
     const model = await openModel(path, { cache: this.#cache, ...options })
-    if (this.#files.has(model.id))
-      await model.close() // the other's pieces may be being read
-    else this.#files.set(model.id, { whole: new WholeFile(model), version: await versionOf(model.files) })
+    const version = await versionOf(model.files)
+    // The other's pieces may be being read. It may have come just now: from here on nobody else has a turn.
+    if (this.#files.has(model.id)) await model.close()
+    else this.#files.set(model.id, { whole: new WholeFile(model), version })
     return model
   }
 
