@@ -51,10 +51,10 @@ export function Limits({ report }: { readonly report: NodeReport }): ReactNode {
       )}
       <Switch
         label="Only while the machine is idle"
-        hint={fixed.includes('idleOnly') ? GIVEN : 'Pauses while other programs keep the processor busy.'}
+        hint={hintOfIdle(report)}
         isOn={wanted.idleOnly}
         isBusy={change.isPending}
-        isDisabled={fixed.includes('idleOnly')}
+        isDisabled={fixed.includes('idleOnly') || !machine.canTellIdle}
         onChange={(idleOnly) => change.mutate({ idleOnly })}
       />
       {machine.hasBattery && (
@@ -74,6 +74,12 @@ export function Limits({ report }: { readonly report: NodeReport }): ReactNode {
       />
     </div>
   )
+}
+
+function hintOfIdle({ fixed, machine }: NodeReport): string {
+  if (fixed.includes('idleOnly')) return GIVEN
+  if (!machine.canTellIdle) return 'This system does not tell how busy it is.'
+  return 'Pauses while other programs keep the processor busy.'
 }
 
 const GIVEN = 'Given on the command line: it can’t be changed here.'

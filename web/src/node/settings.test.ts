@@ -8,7 +8,14 @@ const settings: SharingSettings = {
   ...{ downloadBytesPerSecond: null, schedule: null, idleOnly: false, onBattery: false, models: null }
 }
 const machine: NodeReport['machine'] = {
-  ...{ cores: 8, memoryBytes: 16e9, memoryFreeBytes: 9e9, hasBattery: false, defaultMemoryBytes: 4e9 }
+  ...{
+    cores: 8,
+    memoryBytes: 16e9,
+    memoryFreeBytes: 9e9,
+    hasBattery: false,
+    canTellIdle: true,
+    defaultMemoryBytes: 4e9
+  }
 }
 
 describe('limits', () => {

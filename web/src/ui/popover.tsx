@@ -33,7 +33,7 @@ export function Popover({
   const shown = useRef<HTMLDivElement>(null)
   const [isOpen, setOpen] = useState(false)
   const place = (): void => {
-    const from = anchor.current?.firstElementChild
+    const from = anchor.current?.querySelector('[popovertarget]')
     if (from && shown.current) placeBy(from, shown.current, align)
     const first = shown.current?.querySelector<HTMLElement>(
       '[autofocus], [role^="menuitem"], input, button, a'
