@@ -6,8 +6,17 @@ export interface HostedSpan {
   /** Blocks [start, end). */
   readonly start: number
   readonly end: number
+  /** Being loaded: it can't be asked yet. Absent: it can. */
+  readonly state?: 'loading' | undefined
+  /** One row of one session through all of its blocks, as it was measured. */
+  readonly decodeMs?: number | undefined
+  /** Most sessions at once. */
+  readonly sessions?: number | undefined
+  /** Sessions opened per minute lately, roughly. */
+  readonly demand?: number | undefined
 }
 
+/** At most 1,000 nodes and 256 models. */
 export interface SwarmSnapshot {
   readonly self: {
     readonly peer: string
@@ -21,6 +30,14 @@ export interface SwarmSnapshot {
     /** Of others, that it computes for. */
     readonly sessions: number
     readonly peers: number
+    /** Whether others reach it; see `shoal netcheck`. */
+    readonly reachability?: 'reachable' | 'relayed' | 'blocked' | 'local' | undefined
+    /** The ways to find others, and how far each is. */
+    readonly join?:
+      | readonly { readonly name: string; readonly state: 'off' | 'waiting' | 'done' | 'failed' }[]
+      | undefined
+    /** When something was heard last that it did not know, ISO 8601. */
+    readonly updated?: string | undefined
   }
   readonly models: readonly {
     readonly id: string
@@ -34,12 +51,21 @@ export interface SwarmSnapshot {
     readonly nodes: number
     /** Sessions opened per minute. */
     readonly demand: number
+    /** As its listing says; absent where this node has none. */
+    readonly licence?: string | undefined
+    /** Of the whole model; absent where this node has nothing of it. */
+    readonly bytes?: number | undefined
   }[]
   readonly nodes: readonly {
     readonly peer: string
     readonly spans: readonly HostedSpan[]
     /** Predicted or measured, in milliseconds. */
     readonly rttMs?: number | undefined
+    readonly version?: string | undefined
+    /** How others reach it, by the addresses that it gives. */
+    readonly reachability?: 'direct' | 'relayed' | 'unknown' | undefined
+    /** Why, where there is something to say. */
+    readonly why?: string | undefined
   }[]
 }
 

@@ -18,7 +18,7 @@ export { type DialScope, dialScope } from './dial-gate.ts'
 export { NetError, type NetErrorCode } from './errors.ts'
 export { createHost } from './host.ts'
 export { verify } from './identity.ts'
-export { judgeReachability, ownAddresses, type Reachability } from './reachability.ts'
+export { judgePeer, judgeReachability, ownAddresses, type Reachability } from './reachability.ts'
 export type {
   ControlStream,
   DataReceiver,

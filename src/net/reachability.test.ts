@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { judgeReachability, type NetworkFacts, type Reachability } from './reachability.ts'
+import { judgePeer, judgeReachability, type NetworkFacts, type Reachability } from './reachability.ts'
 
 const LOOPBACK = '/ip4/127.0.0.1/tcp/4001'
 const INNER = '/ip4/192.168.1.5/tcp/4001'
@@ -77,4 +77,18 @@ test.each(cases)('a node that %s', (_, facts, status, why, advice) => {
   expect(judged.why).toMatch(why)
   if (advice === undefined) expect(judged.advice).toBeUndefined()
   else expect(judged.advice).toMatch(advice)
+})
+
+test.each([
+  [[LOOPBACK, INNER, OUTER, STATION], 'direct', undefined],
+  [[LOOPBACK, INNER, STATION], 'relayed', /through a relay/],
+  [[LOOPBACK, INNER], 'direct', /own network/],
+  [[LOOPBACK], 'direct', /own machine/],
+  [[], 'unknown', /no addresses/],
+  [['nonsense'], 'unknown', /no addresses/]
+])('a peer at %s', (addresses, status, why) => {
+  const judged = judgePeer(addresses)
+  expect(judged.status).toBe(status)
+  if (why === undefined) expect(judged.why).toBeUndefined()
+  else expect(judged.why).toMatch(why)
 })

@@ -56,6 +56,25 @@ export function judgeReachability(facts: NetworkFacts): Reachability {
   return inner === undefined ? listensNowhere() : withoutRelay(inner, facts.peers)
 }
 
+export interface PeerReachability {
+  /** `unknown`: it says nothing that tells. */
+  readonly status: 'direct' | 'relayed' | 'unknown'
+  /** Absent where nothing is to be said. */
+  readonly why?: string
+}
+
+/** How others reach a node, by the addresses that it gives. */
+export function judgePeer(addresses: readonly string[]): PeerReachability {
+  const { public: open, network, machine, relay } = sort(addresses)
+  if (open.length > 0) return { status: 'direct' }
+  if (relay.length > 0) {
+    return { status: 'relayed', why: 'nobody can dial it: others reach it through a relay' }
+  }
+  if (network.length > 0) return { status: 'direct', why: 'within its own network only' }
+  if (machine.length > 0) return { status: 'direct', why: 'on its own machine only' }
+  return { status: 'unknown', why: 'it gives no addresses: it connects to others' }
+}
+
 function listensNowhere(): Reachability {
   return {
     status: 'local',

@@ -3,7 +3,8 @@ import type { Startable } from '../common/index.ts'
 import { systemClock } from '../common/index.ts'
 import { Gateway, type GatewayInit, type GatewayLog, type NodeControl, pages } from '../gateway/index.ts'
 import type { Node } from './node.ts'
-import { answersOf, swarmView } from './serving.ts'
+import { answersOf } from './serving.ts'
+import { swarmView } from './swarm-view.ts'
 
 export interface NodeGatewayComponents {
   /** Where the pages may change the node. */

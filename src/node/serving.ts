@@ -1,16 +1,11 @@
-/** What a node serves over HTTP: answers over chains of its swarm, itself included, and what it knows of the swarm. */
+/** What a node serves over HTTP: answers over chains of its swarm, itself included. */
 import { type Answers, createAnswers } from '../chat/index.ts'
-import { systemClock, VERSION } from '../common/index.ts'
-import type { HostedSpan, SwarmView } from '../gateway/index.ts'
+import { systemClock } from '../common/index.ts'
 import { catalogue } from '../models/index.ts'
-import type { StageInfo } from '../net/index.ts'
 import { openSession } from '../session/index.ts'
 import type { Library } from './library.ts'
 import type { Node } from './node.ts'
 import type { ModelStatus } from './status.ts'
-
-/** In `/api/swarm`: pages show no more. */
-const MOST_NODES = 1_000
 
 /** To be started and stopped by whoever asks for it, within the node's own life. */
 export function answersOf(node: Node): Answers {
@@ -34,37 +29,6 @@ export function answersOf(node: Node): Answers {
     clock: systemClock,
     random: Math.random
   })
-}
-
-/** What the gateway tells of a node and its swarm. */
-export function swarmView(node: Node): SwarmView {
-  const since = new Date().toISOString()
-  return {
-    notReady: () => node.notReady,
-    snapshot: () => {
-      const { peerId } = node.host
-      const { swarm, placement, sessions } = node.facts
-      const nodes = node.swarm.directory.nodes.slice(0, MOST_NODES)
-      return {
-        self: {
-          ...{ peer: peerId, version: VERSION, since, swarm, placement, sessions },
-          hosting: spansOf(node.hosted),
-          peers: node.host.peers.length
-        },
-        models: node.models.map(({ model: id, covered: isCovered, ...rest }) => {
-          const holders = [...(node.swarm.summaries.of(id)?.holders ?? [])]
-          return { ...rest, id, isCovered, holders }
-        }),
-        nodes: nodes.map(({ peer, stages }) => ({
-          ...{ peer, spans: spansOf(stages), rttMs: node.rttBetween(peerId, peer) }
-        }))
-      }
-    }
-  }
-}
-
-function spansOf(stages: readonly StageInfo[]): HostedSpan[] {
-  return stages.map(({ model, start, end }) => ({ model, start, end }))
 }
 
 /** Positions that a chain may have: each block's best stage, the worst of them. Undefined: there is no chain. */
