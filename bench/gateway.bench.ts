@@ -11,6 +11,7 @@ import { LlamaEngine } from '../src/engine/index.ts'
 import { randomOf } from '../test/models/random.ts'
 import { type Bench, type Figure, median, rounded } from './bench.ts'
 import { DEMO } from './demo.ts'
+import { measureJson } from './gateway-json.ts'
 import { memoryOf, type Server, type ServerInit, startLlama, startShoal, stop } from './gateway-servers.ts'
 import { ask, type Streamed } from './http-client.ts'
 import { writeShape } from './models.ts'
@@ -26,7 +27,7 @@ const SESSIONS = 200
 export const bench: Bench = {
   name: 'gateway',
   description:
-    'R1, time to first token, 200 clients at once (--llama FOLDER --runs N --threads N --seconds N --only r1|load)',
+    'R1, time to first token, 200 clients at once (--llama FOLDER --runs N --threads N --seconds N --only r1|json|load)',
   async run({ flags, log }) {
     const { values } = parseArgs({
       args: flags,
@@ -38,12 +39,14 @@ export const bench: Bench = {
         only: { type: 'string', default: '' }
       }
     })
+    const is = (part: string): boolean => values.only === '' || values.only === part
     const folder = await mkdtemp(join(tmpdir(), 'shoal-gateway-'))
     try {
       const r1 = { llama: values.llama, runs: Number(values.runs), threads: Number(values.threads) }
       return {
-        ...(values.only === 'load' ? {} : await measureR1({ folder, log, ...r1 })),
-        ...(values.only === 'r1' ? {} : await measureLoad({ folder, log, seconds: Number(values.seconds) }))
+        ...(is('r1') ? await measureR1({ folder, log, ...r1 }) : {}),
+        ...(is('json') ? await measureJson(folder) : {}),
+        ...(is('load') ? await measureLoad({ folder, log, seconds: Number(values.seconds) }) : {})
       }
     } finally {
       await rm(folder, { recursive: true, force: true })
