@@ -6,6 +6,7 @@ import type {
   JoinReport,
   LogReport,
   NodeReport,
+  PullReport,
   PullRequest,
   SettingsRequest,
   ShareRequest
@@ -50,15 +51,11 @@ export type Action<In, Out = NodeReport> = UseMutationResult<Out, ApiError, In>
  * While it is asked for, `isPending` and `variables` say what was wanted, so that it can be shown at once; when it is
  * refused the report has never changed, and a toast says why.
  */
-function useAction<In>(
-  ask: (input: In) => Promise<NodeReport | undefined>
-): Action<In, NodeReport | undefined> {
+function useAction<In>(ask: (input: In) => Promise<NodeReport>): Action<In> {
   const queries = useQueryClient()
-  return useMutation<NodeReport | undefined, ApiError, In>({
+  return useMutation<NodeReport, ApiError, In>({
     mutationFn: ask,
-    onSuccess: (report) => {
-      if (report !== undefined && 'sharing' in report) queries.setQueryData([PATH], report)
-    },
+    onSuccess: (report) => queries.setQueryData([PATH], report),
     onError: (error) => toast(error.message, { isError: true })
   })
 }
@@ -67,7 +64,6 @@ export const useShare = () => useAction((body: ShareRequest) => send('POST', `${
 export const useCommand = () =>
   useAction((what: 'pause' | 'resume' | 'finish') => send('POST', `${PATH}/${what}`, {}))
 export const useSettings = () => useAction((body: SettingsRequest) => send('PATCH', `${PATH}/settings`, body))
-export const usePull = () => useAction((body: PullRequest) => send('POST', `${PATH}/models`, body))
 /** A model or a pull, by its id. */
 export const useRemove = () =>
   useAction((id: string) => send('DELETE', `${PATH}/models/${encodeURIComponent(id)}`))
@@ -76,6 +72,9 @@ export const useSeed = () =>
     send('PATCH', `${PATH}/models/${encodeURIComponent(id)}`, { seed })
   )
 
+/** Those whose forms tell what was refused. The report comes by itself, as an event. */
+export const usePull = (): Action<PullRequest, PullReport> =>
+  useMutation({ mutationFn: (body) => send('POST', `${PATH}/models`, body) })
 export const useInvite = (): Action<InviteRequest, InviteReport> =>
   useMutation({ mutationFn: (body) => send('POST', `${PATH}/invite`, body) })
 export const useJoin = (): Action<string, JoinReport> =>

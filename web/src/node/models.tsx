@@ -62,7 +62,11 @@ function PullForm(): ReactNode {
   return (
     <form onSubmit={submit} className="flex flex-wrap items-start gap-2">
       <div className="min-w-48 grow md:max-w-md">
-        <Field label="Get a model" hint="A name that the swarm knows, a model’s id, or owner/repository.">
+        <Field
+          label="Get a model"
+          hint="Such as qwen3:8b, hf:user/repo:QUANT, or a model’s id."
+          error={pull.error?.message}
+        >
           {(control) => (
             <Input
               {...control}

@@ -75,9 +75,6 @@ function Choice({ report }: { readonly report: NodeReport }): ReactNode {
             be changed later under “My node”.
           </p>
         </Section>
-        {share.error !== null && (
-          <ErrorNotice title="Sharing did not start">{share.error.message}</ErrorNotice>
-        )}
         <div className="grid gap-3 sm:grid-cols-2">
           <Button
             type="submit"

@@ -17,6 +17,7 @@ export function nameOf({ kind, name }: Pick<Swarm, 'kind' | 'name'>): string {
 export function SwarmMembership({ report }: { readonly report: NodeReport }): ReactNode {
   const { swarm } = report
   const leave = useLeave()
+  const taken = swarm.next ?? swarm
   return (
     <div className="flex flex-col gap-5">
       <p>
@@ -32,10 +33,10 @@ export function SwarmMembership({ report }: { readonly report: NodeReport }): Re
         <Invite />
         <Join />
       </div>
-      {swarm.kind !== 'local' && (
+      {taken.kind !== 'local' && (
         <div className="flex flex-wrap items-center gap-3">
           <Button look="danger" busy={leave.isPending} onClick={() => leave.mutate()}>
-            Leave {nameOf(swarm)}
+            Leave {nameOf(taken)}
           </Button>
           {leave.isSuccess && <span role="status">Left: it holds from the next start on.</span>}
         </div>

@@ -46,6 +46,9 @@ describe('coverage', () => {
       'Block 1 of qwen3-8b: nobody hosts it; a node could.',
       'Blocks 3–4 of qwen3-8b: nobody hosts them; a node could.'
     ])
+    expect(hintsFor(model([2, 0, 0, 2], { bytes: 8e9 }))).toEqual([
+      'Blocks 1–2 of qwen3-8b: nobody hosts them; a node with more than 4 GB of free memory could.'
+    ])
     expect(hintsFor(model([2, 1, 1, 2]))).toEqual([
       'No second node hosts blocks 1–2: one would keep qwen3-8b going when the first leaves.'
     ])

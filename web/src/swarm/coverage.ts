@@ -43,8 +43,11 @@ export function healthOf(model: Coverage & Pick<SwarmModel, 'isCovered'>): Healt
 const rangesOf = (segments: readonly Segment[]): string =>
   segments.map(({ start, end }) => blocks(start, end)).join(', ')
 
-function nodeWith(blockCount: number, blockBytes: number | undefined): string {
-  return blockBytes === undefined ? 'a node' : `a node with ${bytes(blockCount * blockBytes)} of free memory`
+/** Who could host so many blocks: their weights, roughly, and conversations take some more. */
+function nodeFor(count: number, { bytes: whole, blockCount }: SwarmModel): string {
+  return whole === undefined
+    ? 'a node'
+    : `a node with more than ${bytes((whole * count) / blockCount)} of free memory`
 }
 
 /** What would repair or strengthen it, one sentence each; none: all is well. */
@@ -53,7 +56,7 @@ export function hintsFor(model: SwarmModel): readonly string[] {
   const gaps = segments.filter(({ holders }) => holders === 0)
   const hints = gaps.map((gap) => {
     const isOne = gap.end - gap.start === 1
-    const who = nodeWith(gap.end - gap.start, blockBytesOf(model))
+    const who = nodeFor(gap.end - gap.start, model)
     return `${isOne ? 'Block' : 'Blocks'} ${rangesOf([gap])} of ${model.name}: nobody hosts ${isOne ? 'it' : 'them'}; ${who} could.`
   })
   if (healthOf(model) !== 'fragile') return hints
@@ -62,11 +65,6 @@ export function hintsFor(model: SwarmModel): readonly string[] {
     ...hints,
     `No second node hosts blocks ${single}: one would keep ${model.name} going when the first leaves.`
   ]
-}
-
-/** Of memory, for one block; undefined where the swarm does not say. */
-function blockBytesOf(model: SwarmModel): number | undefined {
-  return 'blockBytes' in model && typeof model.blockBytes === 'number' ? model.blockBytes : undefined
 }
 
 /** For those who can't see the bar. */

@@ -1,7 +1,7 @@
 import type { ReactNode } from 'react'
 import type { SwarmModel } from '../api/swarm.ts'
 import { Badge, cx, EmptyState, IconSwarm, IconWarning, Link, type Tone } from '../ui/index.ts'
-import { plural } from '../units.ts'
+import { bytes, plural } from '../units.ts'
 import { type Health, healthOf, hintsFor } from './coverage.ts'
 import { CoverageBar } from './coverage-bar.tsx'
 
@@ -66,6 +66,8 @@ function ModelCard({ model }: { readonly model: SwarmModel }): ReactNode {
       <CoverageBar model={model} />
       <p className="text-sm text-soft">
         {plural(model.nodes, 'node')}, {plural(model.blockCount, 'block')}
+        {model.bytes !== undefined && `, ${bytes(model.bytes)}`}
+        {model.licence !== undefined && `, ${model.licence}`}
         {model.demand > 0 && `, ${plural(Math.round(model.demand * 10) / 10, 'session')} a minute`}
       </p>
       {hintsFor(model).map((hint) => (

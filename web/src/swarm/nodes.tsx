@@ -4,7 +4,7 @@ import { useVirtualizer } from '@tanstack/react-virtual'
 import { type ReactNode, useLayoutEffect, useRef, useState } from 'react'
 import type { SwarmNode } from '../api/swarm.ts'
 import { Badge, cx } from '../ui/index.ts'
-import { blocks, milliseconds, shortPeer } from '../units.ts'
+import { blocks, milliseconds, plural, sentence, shortPeer } from '../units.ts'
 
 export interface NodesProps {
   readonly nodes: readonly SwarmNode[]
@@ -14,7 +14,8 @@ export interface NodesProps {
 }
 
 const ROW_PIXELS = 57
-const GRID = 'grid grid-cols-[minmax(0,1fr)_auto] gap-x-4 gap-y-0.5 md:grid-cols-[12rem_minmax(0,1fr)_6rem]'
+const GRID =
+  'grid grid-cols-[minmax(0,1fr)_auto] gap-x-4 gap-y-0.5 md:grid-cols-[12rem_minmax(0,1fr)_minmax(6rem,14rem)_5rem]'
 
 /** Only the rows that are seen are there: a swarm may have a thousand. They scroll with the page. */
 export function Nodes({ nodes, self, nameOf }: NodesProps): ReactNode {
@@ -40,6 +41,9 @@ export function Nodes({ nodes, self, nameOf }: NodesProps): ReactNode {
         <span role="columnheader">Node</span>
         <span role="columnheader" className="order-3 md:order-none">
           Hosts
+        </span>
+        <span role="columnheader" className="order-4 md:order-none">
+          Reached
         </span>
         <span role="columnheader" className="text-right">
           Distance
@@ -78,17 +82,47 @@ interface CellsProps {
 function NodeCells({ node, isSelf, nameOf }: CellsProps): ReactNode {
   return (
     <>
-      <span role="cell" className="flex items-center gap-2 font-mono" title={node.peer}>
-        {shortPeer(node.peer)}
+      <span role="cell" className="flex flex-wrap items-center gap-x-2" title={node.peer}>
+        <span className="font-mono">{shortPeer(node.peer)}</span>
+        {node.version !== undefined && <span className="text-soft">{node.version}</span>}
         {isSelf && <Badge tone="accent">this node</Badge>}
       </span>
       <span role="cell" className="order-3 col-span-2 md:order-none md:col-span-1">
         {node.spans.length === 0 && <span className="text-soft">nothing yet</span>}
-        {node.spans.map(({ model, start, end }) => `${nameOf(model)} ${blocks(start, end)}`).join(', ')}
+        {node.spans.map((span) => (
+          <span key={`${span.model} ${span.start}`} className="block">
+            {nameOf(span.model)} {blocks(span.start, span.end)}
+            <span className="text-soft">{load(span)}</span>
+          </span>
+        ))}
+      </span>
+      <span role="cell" className="order-4 col-span-2 md:order-none md:col-span-1">
+        {isSelf ? '' : REACHED[node.reachability ?? 'unknown']}
+        {node.why !== undefined && <span className="block text-soft">{sentence(node.why)}</span>}
       </span>
       <span role="cell" className="text-right tabular-nums">
         {isSelf ? 'here' : node.rttMs === undefined ? '?' : milliseconds(node.rttMs)}
       </span>
     </>
   )
+}
+
+const REACHED: Readonly<Record<NonNullable<SwarmNode['reachability']>, string>> = {
+  direct: 'directly',
+  relayed: 'through others',
+  unknown: 'not known'
+}
+
+/** Speed and load, as far as they are told. */
+function load({ state, decodeMs, sessions, demand }: SwarmNode['spans'][number]): string {
+  const said = [
+    state === 'loading' && 'loading',
+    decodeMs !== undefined && `${milliseconds(decodeMs)} a token`,
+    sessions !== undefined && `up to ${plural(sessions, 'session')}`,
+    demand !== undefined && demand > 0 && `${demand.toFixed(1)} opened a minute`
+  ]
+  return said
+    .filter(Boolean)
+    .map((part) => ` · ${part}`)
+    .join('')
 }
