@@ -10,7 +10,7 @@ import { rateOf, TokenRate } from './rate.ts'
 
 /** What it does now. */
 export interface Progress {
-  readonly phase: 'sending' | 'queued' | 'reading' | 'thinking' | 'writing'
+  readonly phase: 'sending' | 'queued' | 'reading' | 'thinking' | 'writing' | 'repairing'
   /** In the queue, from 1. */
   readonly position?: number | undefined
   /** When this phase began, in milliseconds since 1970. */
@@ -100,6 +100,7 @@ class GrowingAnswer implements Answer {
     if (event.type === 'chain') {
       const { change, message } = event
       this.#report = { ...this.#report, changes: [...this.#report.changes, { change, message }] }
+      if (change === 'lost' || change === 'waiting') this.#goTo('repairing')
     }
     if (event.type === 'reasoning') {
       this.#token('thinking')

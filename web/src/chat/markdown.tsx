@@ -2,13 +2,14 @@
  * A model's text as Markdown. It is a stranger's: HTML in it is text, pictures are links, and links say where they lead.
  * Streamdown splits it into blocks and draws only the one anew that grows.
  */
-import type { ComponentProps, ReactNode } from 'react'
+import { type ComponentProps, memo, type ReactNode } from 'react'
 import { type Components, type ExtraProps, Streamdown, useIsCodeFenceIncomplete } from 'streamdown'
 import { CodeBlock } from './code-block.tsx'
 import { Formula } from './formula.tsx'
 import { placeOf, safeUrl, tellsItsPlace } from './links.ts'
 import './markdown.css'
 import { formulaOf, markFormulas } from './math-marks.ts'
+import { partsOf } from './parts.ts'
 
 /** What Markdown makes, and nothing else. */
 const ELEMENTS =
@@ -83,13 +84,20 @@ interface MarkdownProps {
 }
 
 export default function Markdown({ text, isGrowing }: MarkdownProps): ReactNode {
+  const parts = partsOf(text)
+  const last = parts.length - 1
+  // biome-ignore lint/suspicious/noArrayIndexKey: cuts stay where they are
+  return parts.map((part, index) => <Part key={index} text={part} isGrowing={isGrowing && index === last} />)
+}
+
+const Part = memo(function Part({ text, isGrowing }: MarkdownProps): ReactNode {
   return (
     <Streamdown
       className="markdown"
       components={COMPONENTS}
       allowedElements={ELEMENTS}
       unwrapDisallowed
-      urlTransform={(url) => safeUrl(url)}
+      urlTransform={safeUrl}
       rehypePlugins={NO_PLUGINS}
       remend={REMEND}
       parseIncompleteMarkdown={isGrowing}
@@ -98,7 +106,7 @@ export default function Markdown({ text, isGrowing }: MarkdownProps): ReactNode 
       {markFormulas(text)}
     </Streamdown>
   )
-}
+})
 
 /** Without `rehype-raw`, HTML stays text. */
 const NO_PLUGINS: [] = []

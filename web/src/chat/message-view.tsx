@@ -114,7 +114,9 @@ function Text({ text, isGrowing }: { readonly text: string; readonly isGrowing: 
   const shown = useDeferredValue(text)
   return (
     <Suspense fallback={<p className="whitespace-pre-wrap">{text}</p>}>
-      <Markdown text={shown} isGrowing={isGrowing} />
+      <div className="flex flex-col gap-3">
+        <Markdown text={shown} isGrowing={isGrowing} />
+      </div>
     </Suspense>
   )
 }

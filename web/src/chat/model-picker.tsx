@@ -48,7 +48,11 @@ export function ModelPicker({ name, onPick }: ModelPickerProps): ReactNode {
       button={(opener) => (
         <Button {...opener} look="ghost" className="min-w-0 px-2!">
           <span className="truncate">{name ?? (models.isPending ? 'Loading…' : 'Choose a model')}</span>
-          {chosen?.isCovered === false && <Badge tone="bad">not covered</Badge>}
+          {chosen?.isCovered === false && (
+            <span className="shrink-0">
+              <Badge tone="bad">not covered</Badge>
+            </span>
+          )}
           <IconChevronDown />
         </Button>
       )}

@@ -17,6 +17,8 @@ export function phaseOf({ phase, position }: Progress): string {
       return 'Thinking'
     case 'writing':
       return 'Writing'
+    case 'repairing':
+      return 'A node was lost: looking for another'
   }
 }
 

@@ -143,6 +143,7 @@ describe('Thread', () => {
     await say({ type: 'reasoning', text: 'hm' })
     expect(thread.answer?.progress.phase).toBe('thinking')
     await say({ type: 'chain', change: 'lost', message: 'lost blocks 0-3' })
+    expect(thread.answer?.progress.phase).toBe('repairing')
     await say({ type: 'text', text: 'yes' })
     await say()
     const message = thread.message(thread.path.at(-1) ?? '')
