@@ -222,6 +222,23 @@ describe('up and run', () => {
     expect((await once(child, 'exit'))[0]).toBe(0)
   })
 
+  test('a node answers programs and its page, where it says; a port that is taken is another, unless it was named', async () => {
+    const up = (name: string, ...flags: string[]): ChildProcess =>
+      start('up', '--memory', '0', '--data-dir', join(folder, name), '--json', ...flags)
+    const { api } = JSON.parse(await line(up('api', '--port', '0').stdout, /^{/)) as { api: string }
+    expect((await fetch(`${api}/health`)).status).toBe(200)
+    expect((await fetch(`${api}/api/node`)).status).toBe(200)
+    const named = await finish(up('api-2', '--port', new URL(api).port))
+    expect([named.code, named.stderr]).toEqual([
+      1,
+      expect.stringMatching(/Cannot listen on 127.0.0.1, port .*--port/)
+    ])
+    const others = await Promise.all([up('api-3'), up('api-4')].map(({ stdout }) => line(stdout, /^{/)))
+    const [one, other] = others.map((text) => (JSON.parse(text) as { api: string }).api)
+    expect(one).not.toBe(other)
+    expect(JSON.parse(await line(up('api-5', '--no-api').stdout, /^{/))).not.toHaveProperty('api')
+  })
+
   test('a peer that is down is a warning', async () => {
     const child = start('up', '--data-dir', join(folder, 'lonely'), '--peer', CLOSED, '--json')
     const warned = line(child.stderr, /^warning: /)

@@ -1,8 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { aborted, systemClock } from '../common/index.ts'
-import type { KvType } from '../engine/index.ts'
-import type { GatewayInit, SharingSettings } from '../gateway/index.ts'
 import { resolveName } from '../models/index.ts'
 import type { StageInfo } from '../net/index.ts'
 import {
@@ -14,15 +12,13 @@ import {
   Node,
   NodeGateway,
   neighboursFolder,
-  readSharingFile,
-  type SharingFile
+  readSharingFile
 } from '../node/index.ts'
 import { libraryInit } from './consumer.ts'
 import { sessionCount } from './finish.ts'
 import { askToJoin } from './join.ts'
 import { INTERRUPTED, Lifetime, UsageError, withStarted } from './lifetime.ts'
 import {
-  API_PORT,
   addresses,
   blocksOrAll,
   bytes,
@@ -35,33 +31,7 @@ import {
   uploadOption
 } from './options.ts'
 import { nodeReports, note } from './output.ts'
-
-interface UpOptions {
-  readonly model?: string[]
-  readonly blocks?: { start: number; end: number } | 'all'
-  readonly memory?: number
-  readonly peer: string[]
-  readonly listen?: string[]
-  readonly public?: boolean
-  readonly share: boolean
-  readonly acceptPlans?: boolean
-  readonly context: number
-  readonly sessions: number
-  readonly threads?: number
-  readonly gpuLayers?: number
-  readonly kvType: KvType
-  readonly upload?: number
-  readonly disk?: number
-  readonly store?: string
-  readonly api: boolean
-  readonly port?: number
-  readonly concurrency?: number
-  readonly queue?: number
-  readonly dataDir: string
-  readonly json?: boolean
-  readonly offline?: boolean
-  readonly verbose?: boolean
-}
+import { apiInit, fixedBy, sayApi, startsSharing, type UpOptions } from './up-options.ts'
 
 export function upCommand(): Command {
   return new Command('up')
@@ -186,6 +156,7 @@ async function up(options: UpOptions): Promise<void> {
       for (const address of addresses) console.log(`address ${address}`)
       if (gateway !== undefined) sayApi(gateway.url, options, say)
       for (const span of node.hosted) console.log(hostsWhat(span))
+      if (node.sharing.state === 'off') say('Nothing is shared until somebody says so in the page.')
       console.log('Press Ctrl-C to stop; "shoal status" elsewhere says how it does.')
     }
     await aborted(lifetime.signal)
@@ -196,42 +167,6 @@ async function up(options: UpOptions): Promise<void> {
   } catch (error) {
     if (!lifetime.signal.aborted) throw error // interrupted while it started: that is how to end it, too
   }
-}
-
-/** What says how much to give says yes, too; else what was said in the page counts. */
-function startsSharing({ share, blocks, memory }: UpOptions, { isOn }: SharingFile): boolean {
-  if (!share) return isOn ?? false
-  return blocks !== undefined || memory !== undefined || (isOn ?? true)
-}
-
-/** What the page can't change, since it was said here. */
-function fixedBy({ memory, threads, disk, upload, model, blocks }: UpOptions): Partial<SharingSettings> {
-  const given = {
-    ...{
-      memoryBytes: blocks === undefined ? memory : null,
-      threads,
-      diskBytes: disk,
-      uploadBytesPerSecond: upload
-    },
-    models: model
-  }
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
-}
-
-function apiInit({ port, sessions, concurrency = sessions, queue }: UpOptions): GatewayInit {
-  return {
-    port: port ?? API_PORT,
-    anyPort: port === undefined,
-    concurrency,
-    ...(queue !== undefined && { queue })
-  }
-}
-
-function sayApi(url: string, { port }: UpOptions, say: (message: string) => void): void {
-  if (port === undefined && !url.endsWith(`:${API_PORT}`)) {
-    say(`note: port ${API_PORT} is taken, maybe by another node: this one has another (--port chooses one)`)
-  }
-  console.log(`api ${url}`)
 }
 
 function hostsWhat({ start, end, blockCount, name }: StageInfo): string {
