@@ -6,6 +6,8 @@ import 'uplot/dist/uPlot.min.css'
 import type { Sample } from './history.ts'
 
 const HEIGHT = 180
+/** Of a time, with room around it. */
+const LABEL_PIXELS = 90
 /** Less would be a chart of noise. */
 const LEAST_SECONDS = 60
 
@@ -13,7 +15,13 @@ function dataOf(samples: readonly Sample[]): uPlot.AlignedData {
   return [samples.map(({ at }) => at), samples.map(({ tokensPerSecond }) => tokensPerSecond)]
 }
 
-const timeOf = (seconds: number): string => new Date(seconds * 1_000).toLocaleTimeString()
+const CLOCK = new Intl.DateTimeFormat([], {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hour12: false
+})
+const timeOf = (seconds: number): string => CLOCK.format(seconds * 1_000)
 
 function makePlot(target: HTMLElement): uPlot {
   const styles = getComputedStyle(document.documentElement)
@@ -39,7 +47,7 @@ function makePlot(target: HTMLElement): uPlot {
         y: { range: (_plot, _least, most) => [0, Math.max(most * 1.1, 1)] }
       },
       axes: [
-        { ...axis, values: (_plot, at) => at.map(timeOf) },
+        { ...axis, space: LABEL_PIXELS, values: (_plot, at) => at.map(timeOf) },
         { ...axis, size: 40 }
       ],
       series: [{}, { stroke: colour('--accent'), width: 2, fill: colour('--tint'), points: { show: false } }]

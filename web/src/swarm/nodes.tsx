@@ -82,7 +82,7 @@ interface CellsProps {
 function NodeCells({ node, isSelf, nameOf }: CellsProps): ReactNode {
   return (
     <>
-      <span role="cell" className="flex flex-wrap items-center gap-x-2" title={node.peer}>
+      <span role="cell" className="flex flex-wrap content-start items-baseline gap-x-2" title={node.peer}>
         <span className="font-mono">{shortPeer(node.peer)}</span>
         {node.version !== undefined && <span className="text-soft">{node.version}</span>}
         {isSelf && <Badge tone="accent">this node</Badge>}

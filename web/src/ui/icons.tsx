@@ -31,9 +31,6 @@ export const IconArrowUp = icon('M12 19V5M6 11l6-6 6 6')
 export const IconAttach = icon(
   'M20 11.5l-8.5 8.5a5 5 0 0 1-7-7l9-9a3.4 3.4 0 0 1 4.8 4.800l-8.8 8.800a1.7 1.7 0 0 1-2.4-2.400l8-8'
 )
-export const IconBranch = icon(
-  'M6 3v12M6 15a3 3 0 1 0 0 6a3 3 0 0 0 0-6M18 3a3 3 0 1 0 0 6a3 3 0 0 0 0-6M18 9a9 9 0 0 1-9 9'
-)
 export const IconChat = icon('M21 12a8 8 0 0 1-8 8H4l2-3.5A8 8 0 1 1 21 12z')
 export const IconCheck = icon('M5 12.5l4.5 4.5L19 7.5')
 export const IconChevronDown = icon('M6 9l6 6 6-6')
@@ -45,9 +42,6 @@ export const IconDownload = icon('M12 4v11M7 11l5 5 5-5M4 20h16')
 export const IconEdit = icon('M4 20h4L19 9l-4-4L4 16zM13 7l4 4')
 export const IconFish = icon('M3 8v8l4.5-4zM7.5 12c3-5 9.5-6 13.5 0c-4 6-10.5 5-13.5 0zM16.5 11v.01')
 export const IconInfo = icon('M12 3a9 9 0 1 0 0 18a9 9 0 0 0 0-18M12 11v5M12 8v.01')
-export const IconLink = icon(
-  'M10 14a4 4 0 0 0 6 .5l3-3a4 4 0 0 0-5.7-5.700L12 7M14 10a4 4 0 0 0-6-.5l-3 3a4 4 0 0 0 5.7 5.700L12 17'
-)
 export const IconMenu = icon('M4 7h16M4 12h16M4 17h16')
 export const IconMonitor = icon('M3 5h18v11H3zM8 20h8M12 16v4')
 export const IconMoon = icon('M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z')
@@ -57,8 +51,6 @@ export const IconPause = icon('M8 5v14M16 5v14')
 export const IconPlay = icon('M7 5l12 7-12 7z')
 export const IconPlus = icon('M12 5v14M5 12h14')
 export const IconRefresh = icon('M20 11A8 8 0 1 0 18 17M20 4v7h-7')
-export const IconSearch = icon('M11 4a7 7 0 1 0 0 14a7 7 0 0 0 0-14M16 16l5 5')
-export const IconSend = icon('M4 12l16-8-5 16-3.5-6.5zM11.5 13.5L20 4')
 export const IconSettings = icon(
   'M4 7h9M19 7h1M4 17h1M11 17h9M16 4.5a2.5 2.5 0 1 0 0 5a2.5 2.5 0 0 0 0-5M8 14.5a2.5 2.5 0 1 0 0 5a2.5 2.5 0 0 0 0-5'
 )
