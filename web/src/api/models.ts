@@ -1,5 +1,6 @@
 /** `/v1/models` with all that the swarm knows of them, covered or not. */
 import * as z from 'zod/mini'
+import { call } from './http.ts'
 
 const modelSchema = z.object({
   /** What to ask for. */
@@ -18,14 +19,10 @@ export type Model = z.infer<typeof modelSchema>
 
 const listSchema = z.object({ data: z.array(z.object({ shoal: modelSchema })) })
 
-/** Covered ones first, then by name. Throws an Error whose message can be shown. */
+/** Covered ones first, then by name. Throws an ApiError, or where it answers something else. */
 export async function fetchModels(signal?: AbortSignal): Promise<readonly Model[]> {
-  const response = await fetch('/v1/models', {
-    headers: { 'x-shoal-details': '1' },
-    ...(signal && { signal })
-  })
-  if (!response.ok) throw new Error(`the node answered ${response.status}`)
-  const { data } = listSchema.parse(await response.json())
+  const headers = { 'x-shoal-details': '1' }
+  const { data } = listSchema.parse(await call('/v1/models', { headers, ...(signal && { signal }) }))
   return data
     .map(({ shoal }) => shoal)
     .sort((a, b) => Number(b.isCovered) - Number(a.isCovered) || a.name.localeCompare(b.name))

@@ -1,7 +1,7 @@
-import { type ReactNode, useState } from 'react'
-import { setApiKey } from '../api/http.ts'
-import { Button, ErrorNotice, Field, IconRefresh, Input } from '../ui/index.ts'
+import type { ReactNode } from 'react'
+import { Button, ErrorNotice, IconRefresh } from '../ui/index.ts'
 import { useNow } from './hooks.ts'
+import { KeyForm } from './key-form.tsx'
 import type { Message } from './messages.ts'
 import type { Thread } from './thread.ts'
 
@@ -54,34 +54,5 @@ export function Failure({ thread, id, failure }: FailureProps): ReactNode {
         </Button>
       )}
     </ErrorNotice>
-  )
-}
-
-function KeyForm({ onKey }: { readonly onKey: () => void }): ReactNode {
-  const [key, setKey] = useState('')
-  return (
-    <form
-      className="flex items-end gap-2"
-      onSubmit={(event) => {
-        event.preventDefault()
-        setApiKey(key.trim())
-        onKey()
-      }}
-    >
-      <Field label="Key">
-        {(control) => (
-          <Input
-            {...control}
-            type="password"
-            autoComplete="off"
-            value={key}
-            onChange={(event) => setKey(event.target.value)}
-          />
-        )}
-      </Field>
-      <Button type="submit" look="primary">
-        Use it
-      </Button>
-    </form>
   )
 }

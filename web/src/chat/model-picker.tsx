@@ -1,6 +1,5 @@
-import { useQuery } from '@tanstack/react-query'
 import { type KeyboardEvent, type ReactNode, useEffect, useId, useState } from 'react'
-import { fetchModels, type Model, searchModels } from '../api/models.ts'
+import { type Model, searchModels } from '../api/models.ts'
 import {
   Badge,
   Button,
@@ -13,6 +12,7 @@ import {
   Spinner
 } from '../ui/index.ts'
 import { blocks, count, plural } from '../units.ts'
+import { useModels } from './models-query.ts'
 
 interface ModelPickerProps {
   readonly name: string | undefined
@@ -20,15 +20,9 @@ interface ModelPickerProps {
 }
 
 const LAST = 'shoal.chat.model'
-/** Coverage changes within a minute. */
-const FRESH_MS = 15_000
 
 export function ModelPicker({ name, onPick }: ModelPickerProps): ReactNode {
-  const models = useQuery({
-    queryKey: ['models'],
-    queryFn: ({ signal }) => fetchModels(signal),
-    refetchInterval: FRESH_MS
-  })
+  const models = useModels()
   const first = (models.data ?? []).find(({ isCovered }) => isCovered)?.name
   useEffect(() => {
     if (name !== undefined || models.data === undefined) return
