@@ -172,7 +172,7 @@ export class History {
   }
 
   #forget(id: string): void {
-    this.#threads.get(id)?.stop()
+    this.#threads.get(id)?.forget()
     this.#threads.delete(id)
     this.#setList(this.#list.filter((each) => each.id !== id))
   }

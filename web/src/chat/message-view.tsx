@@ -47,7 +47,7 @@ export const MessageView = memo(function MessageView(props: MessageViewProps): R
           className={isUser ? 'mt-1 flex items-center justify-end' : 'mt-1 flex flex-wrap items-center'}
         >
           <Branches thread={thread} id={id} />
-          <CopyButton text={message.text} label={isUser ? 'Copy' : 'Copy answer'} />
+          {message.text !== '' && <CopyButton text={message.text} label={isUser ? 'Copy' : 'Copy answer'} />}
           {isUser ? (
             <IconButton icon={<IconEdit />} label="Edit and ask again" onClick={() => onEdit(id)} />
           ) : (
@@ -91,7 +91,7 @@ function AnswerBody({ thread, message }: AnswerBodyProps): ReactNode {
   const { id, model, state, text, reasoning, failure, report } = message
   const answer = thread.answer?.id === id ? thread.answer : undefined
   const isGrowing = state === 'answering'
-  const end = ENDS[state] ?? (report?.end === 'length' ? 'No room for more' : undefined)
+  const end = ENDS[state] ?? (report?.end === 'length' ? 'Cut off at the longest length allowed' : undefined)
   return (
     <div className="flex flex-col gap-2">
       <h2 className="text-sm font-semibold text-soft">{model}</h2>

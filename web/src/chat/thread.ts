@@ -35,6 +35,7 @@ export class Thread {
   #answer: Answer | undefined
   #savedAt = 0
   #version = 0
+  #isForgotten = false
 
   constructor(components: ThreadComponents, conversation: Conversation, messages: Iterable<Message>) {
     this.#components = components
@@ -126,6 +127,12 @@ export class Thread {
     this.#answer?.stop()
     this.#answer = undefined
     if (id !== undefined) this.cut(id)
+  }
+
+  /** The conversation was removed: nothing of it is kept any more. */
+  forget(): void {
+    this.#isForgotten = true
+    this.stop()
   }
 
   /** What another tab has saved. */
@@ -225,6 +232,7 @@ export class Thread {
   }
 
   #keep(saved: Parameters<Conversations['save']>[0]): void {
+    if (this.#isForgotten) return
     this.#components.conversations.save(saved).catch(this.#components.onKeepingError)
   }
 
