@@ -22,8 +22,6 @@ import {
   OBSTACLES,
   type Obstacle
 } from './availability.ts'
-import { likelyAddresses } from './host-init.ts'
-import { invite, joinPrivate } from './invitation.ts'
 import type { Node } from './node.ts'
 import { readLog } from './node-log.ts'
 import { logFile } from './paths.ts'
@@ -37,15 +35,13 @@ import {
   versions
 } from './report.ts'
 import { DEFAULT_SETTINGS, type SharingFile, writeSharingFile } from './sharing-file.ts'
-import { joinPublic, leaveSwarm } from './swarm-file-changes.ts'
+import { inviteFor, joinWithToken } from './swarm-control.ts'
+import { leaveSwarm } from './swarm-file-changes.ts'
 
 /** Switched off: sessions that have somewhere else to go are gone within seconds. */
 const OFF_MS = 10_000
 /** Disks are looked at this often while somebody looks at the page. */
 const DISK_MS = 1_000
-const WEEK_S = 7 * 86_400
-/** Telling others what to host is for few. */
-const DEFAULT_ROLES = ['consumer', 'provider', 'seeder'] as const
 /** What is used when blocks are loaded, and not before. */
 const AT_START: readonly SettingName[] = ['memoryBytes', 'threads', 'models']
 
@@ -279,40 +275,20 @@ export class Control implements NodeControl, Startable {
     return { lines: await Array.fromAsync(read) }
   }
 
-  async invite({ name, roles, expiresSeconds = WEEK_S, uses = 1 }: InviteRequest): Promise<InviteReport> {
-    const { node } = this.#components
-    const { kind } = node.facts.swarm
-    // Until it takes part in a swarm it listens on this machine only.
-    const addresses = kind === 'local' ? likelyAddresses() : node.host.addresses
-    const made = await invite(this.#init.dataDir, {
-      ...{ name, uses, roles: roles ?? DEFAULT_ROLES, expiresInMs: expiresSeconds * 1_000 },
-      addresses: addresses.length > 0 ? addresses : node.host.addresses
-    })
+  async invite(request: InviteRequest): Promise<InviteReport> {
     this.#slow = undefined
-    return {
-      ...{ token: made.token, swarm: made.swarm.name, uses, isNew: made.isNew },
-      expires: new Date(made.expires).toISOString(),
-      needsRestart: kind !== 'private',
-      isLocal: addresses.every((address) => /^\/(ip4\/127\.|ip6\/::1\/)/.test(address))
-    }
+    return inviteFor(this.#components.node, this.#init.dataDir, request)
   }
 
   async join({ token }: JoinRequest, signal: AbortSignal): Promise<JoinReport> {
-    const { dataDir, offline } = this.#init
+    const { dataDir, offline = false } = this.#init
     this.#slow = undefined
-    if (token === 'public') {
-      await joinPublic(dataDir)
-      return { swarm: { kind: 'public' }, needsRestart: true }
-    }
-    if (offline)
-      throw new ShoalError('OFFLINE', 'The node that invites has to be asked, and --offline forbids it.')
-    const { name } = await joinPrivate(dataDir, token, { signal })
-    return { swarm: { kind: 'private', name }, needsRestart: true }
+    return { swarm: await joinWithToken(dataDir, token, { offline, signal }), needsRestart: true }
   }
 
   async leave(): Promise<JoinReport> {
-    await leaveSwarm(this.#init.dataDir)
     this.#slow = undefined
+    await leaveSwarm(this.#init.dataDir)
     return { swarm: { kind: 'local' }, needsRestart: true }
   }
 }

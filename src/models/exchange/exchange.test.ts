@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { PartName } from '../content.ts'
 import type { StoredModel } from '../contract.ts'
 import type { SeederInit } from './seeder.ts'
@@ -64,6 +64,21 @@ describe('a piece exchange', () => {
     await open(a, b)
     expect(a.exchange.peersOf(id)).toEqual([b.host.peerId])
     expect(b.exchange.peersOf(id)).toEqual([a.host.peerId])
+  })
+
+  test('ends a model’s streams, but those that it takes from', async () => {
+    const stored = new MemoryModel(model)
+    const [a, b] = [await node(stored), await node(whole(), { bytesPerSecond: 2_000_000 })]
+    await open(a, b)
+    const fetched = a.exchange.fetch(stored, { parts: allParts })
+    await a.exchange.close(id)
+    await fetched
+    expect(stored.missing(allParts)).toEqual([])
+    expect(b.exchange.seeder.bytesSent.get(id)).toBeGreaterThanOrEqual(
+      pieces.of(manifest.items).reduce((sum, index) => sum + pieces.at(index).byteLength, 0)
+    )
+    await a.exchange.close(id)
+    await vi.waitFor(() => expect([a.exchange.peersOf(id), b.exchange.peersOf(id)]).toEqual([[], []]))
   })
 
   test('goes both ways on one stream, while both fetch', async () => {

@@ -44,6 +44,21 @@ async function smallStore(): Promise<{
   return { folder, clock, manifest, store, quota, put, blocks: async () => (await store.list())[0]?.blocks }
 }
 
+test('another quota counts from the next part on', async () => {
+  const { store, quota, put, blocks } = await smallStore()
+  await put(0, 1, 2)
+  store.quota = (quota / 3) * 4
+  await put(3)
+  expect(await blocks()).toEqual([0, 1, 2, 3])
+  store.quota = (quota / 3) * 2
+  expect(await blocks()).toEqual([0, 1, 2, 3])
+  await put(4)
+  expect(await blocks()).toEqual([3, 4])
+  store.quota = undefined
+  await put(0, 1, 2)
+  expect(await blocks()).toEqual([0, 1, 2, 3, 4])
+})
+
 test('what was used longest ago makes room', async () => {
   const { store, manifest, clock, put, blocks } = await smallStore()
   await put(0, 1, 2)
