@@ -7,7 +7,13 @@ import type { Conversation, Message } from '../chat/messages.ts'
 
 /** Told by one tab to the others. */
 export type Change =
-  | { readonly type: 'saved'; readonly conversation: string; readonly messages: readonly string[] }
+  | {
+      readonly type: 'saved'
+      readonly conversation: string
+      /** Whether its own record was, too. */
+      readonly isChanged: boolean
+      readonly messages: readonly string[]
+    }
   | { readonly type: 'removed'; readonly conversation: string }
   | { readonly type: 'cleared' }
   /** Somebody wants to know whether this message is still being answered in some tab, which says `saved` at once. */
@@ -23,6 +29,7 @@ export interface Conversations {
   list(): Promise<readonly Conversation[]>
   get(id: string): Promise<Conversation | undefined>
   messages(conversation: string): Promise<readonly Message[]>
+  message(id: string): Promise<Message | undefined>
   save(saved: Saved): Promise<void>
   remove(id: string): Promise<void>
   clear(): Promise<void>
@@ -70,14 +77,19 @@ class StoredConversations implements Conversations {
     return await this.#read('messages', (store) => store.index('conversation').getAll(conversation))
   }
 
+  async message(id: string): Promise<Message | undefined> {
+    return await this.#read('messages', (store) => store.get(id))
+  }
+
   async save({ conversation, messages = [] }: Saved): Promise<void> {
     await this.#write((conversations, kept) => {
       if (conversation !== undefined) conversations.put(conversation)
       for (const message of messages) kept.put(message)
     })
     const of = conversation?.id ?? messages[0]?.conversation
-    if (of !== undefined)
-      this.#tell({ type: 'saved', conversation: of, messages: messages.map(({ id }) => id) })
+    if (of === undefined) return
+    const ids = messages.map(({ id }) => id)
+    this.#tell({ type: 'saved', conversation: of, isChanged: conversation !== undefined, messages: ids })
   }
 
   async remove(id: string): Promise<void> {
@@ -169,6 +181,10 @@ export class ForgetfulConversations implements Conversations {
 
   async messages(conversation: string): Promise<readonly Message[]> {
     return [...this.#messages.values()].filter((message) => message.conversation === conversation)
+  }
+
+  async message(id: string): Promise<Message | undefined> {
+    return this.#messages.get(id)
   }
 
   async save({ conversation, messages = [] }: Saved): Promise<void> {

@@ -2,6 +2,7 @@ import {
   type ClipboardEvent,
   type DragEvent,
   type KeyboardEvent,
+  type MouseEvent,
   type ReactNode,
   useRef,
   useState
@@ -51,6 +52,10 @@ export function Composer({ thread, editing, onEdited }: ComposerProps): ReactNod
     write('')
     setAttachments([])
     onEdited()
+  }
+  const stop = (event: MouseEvent): void => {
+    // The second click of two was meant for the button that was here before.
+    if (event.detail < 2) thread.stop()
   }
   const onKeyDown = (event: KeyboardEvent): void => {
     const isTouch = matchMedia('(pointer: coarse)').matches
@@ -104,7 +109,7 @@ export function Composer({ thread, editing, onEdited }: ComposerProps): ReactNod
         <div className="flex items-center justify-between">
           <AttachButton onFiles={attach} />
           {isAnswering ? (
-            <Button icon={<IconStop />} onClick={() => thread.stop()}>
+            <Button icon={<IconStop />} onClick={stop}>
               Stop
             </Button>
           ) : (

@@ -168,7 +168,7 @@ export class History {
     }
     if (change.type === 'removed') this.#forget(change.conversation)
     if (change.type === 'cleared') for (const { id } of this.#list) this.#forget(id)
-    if (change.type === 'saved') this.#setList(await this.#init.conversations.list())
+    if (change.type === 'saved' && change.isChanged) this.#setList(await this.#init.conversations.list())
   }
 
   #forget(id: string): void {

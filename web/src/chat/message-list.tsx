@@ -2,7 +2,7 @@ import { useVirtualizer } from '@tanstack/react-virtual'
 import { type ReactNode, useEffect, useLayoutEffect, useRef } from 'react'
 import { Button, IconArrowDown } from '../ui/index.ts'
 import { useThread } from './hooks.ts'
-import { MessageView } from './message-view.tsx'
+import { loadMarkdown, MessageView } from './message-view.tsx'
 import type { Thread } from './thread.ts'
 
 interface MessageListProps {
@@ -34,6 +34,9 @@ export function MessageList({ thread, onEdit }: MessageListProps): ReactNode {
     paddingEnd: EDGE
   })
   useLayoutEffect(() => virtualizer.scrollToEnd(), [virtualizer])
+  useEffect(() => {
+    void loadMarkdown() // while the prompt is read; nobody needs it before
+  }, [])
   const answering = thread.answer?.id
   useEffect(() => {
     if (answering !== undefined) virtualizer.scrollToEnd()

@@ -17,10 +17,9 @@ import { Reasoning } from './reasoning.tsx'
 import type { Thread } from './thread.ts'
 import { ChainNews, WhoAnswered } from './who-answered.tsx'
 
-const load = () => import('./markdown.tsx')
+export const loadMarkdown = () => import('./markdown.tsx')
 /** Text is there before Markdown is. */
-const Markdown = lazy(load)
-if (typeof requestIdleCallback === 'function') requestIdleCallback(() => void load())
+const Markdown = lazy(loadMarkdown)
 
 interface MessageViewProps {
   readonly thread: Thread

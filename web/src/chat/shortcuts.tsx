@@ -44,6 +44,7 @@ export function useShortcuts(actions: ShortcutActions): void {
 
 function actionOf(event: KeyboardEvent, { thread, startNew, toggleList, help }: ShortcutActions) {
   const { key, ctrlKey, metaKey, shiftKey, altKey } = event
+  if (event.isComposing) return undefined
   if (key === 'Escape') return thread.answer === undefined ? undefined : () => thread.stop()
   if (altKey || !(isMac ? metaKey : ctrlKey)) return undefined
   if (shiftKey) return key.toLowerCase() === 'o' ? startNew : undefined

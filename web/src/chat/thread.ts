@@ -138,13 +138,12 @@ export class Thread {
   /** What another tab has saved. */
   async readAgain(ids: readonly string[]): Promise<void> {
     const { conversations } = this.#components
-    const { id } = this.#conversation
-    const [conversation, messages] = await Promise.all([conversations.get(id), conversations.messages(id)])
+    const conversation = await conversations.get(this.#conversation.id)
+    const messages = await Promise.all(ids.map((id) => conversations.message(id)))
     if (conversation !== undefined) this.#conversation = conversation
     for (const message of messages) {
-      if (message.id !== this.#answer?.id) this.#tree.put(message)
+      if (message !== undefined && message.id !== this.#answer?.id) this.#put(message)
     }
-    for (const each of ids) this.#tellOf(each)
     this.#tell()
   }
 
