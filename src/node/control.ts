@@ -187,7 +187,7 @@ export class Control implements NodeControl, Startable {
     if (Object.keys(settings).length > 0) await this.change(settings)
     await this.#keep({ isOn: on, hasSaidYes: on || this.#file.hasSaidYes })
     if (!on) {
-      this.#inBackground(sharing.finish(undefined, OFF_MS))
+      this.#inBackground(sharing.finish(OFF_MS))
       return
     }
     this.#availability.look()

@@ -343,7 +343,7 @@ export class Node implements Startable {
     }
     report()
     const counting = setInterval(report, COUNT_MS)
-    await this.sharing.finish(signal)
+    await this.sharing.drain(signal)
     clearInterval(counting)
     report()
   }

@@ -107,6 +107,20 @@ test('what others had of it is counted, what it computes for itself is not', asy
   expect(node.contributed.thisRun.sessions - before.sessions).toBe(1)
 })
 
+test('a node that leaves says how many sessions had nowhere to go', async () => {
+  const node = await swarm.host('0-8')
+  const chain = await swarm.chain([node])
+  const { host, relays } = swarm.consumer
+  const session = await openSession({ host, relays }, { chain, reserve: 128, sampler: SAMPLER })
+  sessions.push(session)
+  await answer(session)
+  const seen: number[] = []
+  const onProgress = ({ sessions }: { sessions: number }): void => void seen.push(sessions)
+  await node.finish({ signal: AbortSignal.timeout(300), onProgress })
+  expect([seen, node.notReady]).toEqual([[1], 'the node is leaving'])
+  await swarm.lose(node)
+})
+
 test('a node that chooses what it hosts begins when it is told to, and what could not be read is said', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-sharing-'))
   const node = new Node({

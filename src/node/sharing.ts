@@ -201,25 +201,28 @@ export class Sharing {
   }
 
   /**
-   * Takes no new sessions, and lets go of what it hosts when those that run have moved to other nodes or ended, when
-   * the signal fires, or after `ms`. A second call waits for the first one.
+   * Takes no new sessions; resolves when those that run have moved to other nodes or ended, when the signal fires, or
+   * after `ms`. To be followed by `stop`.
    */
-  finish(signal?: AbortSignal, ms: number = FINISH_MS): Promise<void> {
-    if (this.#state === 'off') return Promise.resolve()
-    this.#finishing ??= this.#finish(signal, ms).finally(() => {
-      this.#finishing = undefined
-    })
-    return this.#finishing
-  }
-
-  async #finish(signal: AbortSignal | undefined, ms: number): Promise<void> {
+  async drain(signal?: AbortSignal, ms: number = FINISH_MS): Promise<void> {
+    if (this.#state === 'off') return
     this.#state = 'finishing'
     await this.leave()
     const { participant, server } = this.#components
     participant().announce({ stages: [] })
     const deadline = AbortSignal.timeout(ms)
     await server.drain(signal === undefined ? deadline : AbortSignal.any([signal, deadline]))
-    await this.#end()
+  }
+
+  /** Drains, and lets go of what it hosts: then it is off. A second call waits for the first one. */
+  finish(ms?: number): Promise<void> {
+    if (this.#state === 'off') return Promise.resolve()
+    this.#finishing ??= this.drain(undefined, ms)
+      .then(() => this.#end())
+      .finally(() => {
+        this.#finishing = undefined
+      })
+    return this.#finishing
   }
 
   /** Takes no new sessions, and decides nothing any more. */
