@@ -10,7 +10,7 @@ import {
 } from '../ui/index.ts'
 import { CopyButton } from './code-block.tsx'
 import { Failure } from './failure.tsx'
-import { useMessage } from './hooks.ts'
+import { useMessage, useThread } from './hooks.ts'
 import type { Message } from './messages.ts'
 import { ProgressLine } from './progress-line.tsx'
 import { Reasoning } from './reasoning.tsx'
@@ -122,6 +122,7 @@ function Text({ text, isGrowing }: { readonly text: string; readonly isGrowing: 
 
 /** Which of several, and the way to the others. */
 function Branches({ thread, id }: { readonly thread: Thread; readonly id: string }): ReactNode {
+  useThread(thread) // a message is not told that an answer has ended
   const siblings = thread.siblings(id)
   if (siblings.length < 2) return null
   const at = siblings.indexOf(id)

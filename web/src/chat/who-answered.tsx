@@ -8,6 +8,7 @@ import { Badge, Button, cx, IconChevronRight, IconNode, Popover, type Tone } fro
 import { blocks, bytes, milliseconds, plural, shortPeer } from '../units.ts'
 import type { Message, Report } from './messages.ts'
 import { seconds } from './rate.ts'
+import { tookOver } from './repairs.ts'
 
 const CHANGES: Readonly<Record<ChainChange['change'], readonly [string, Tone]>> = {
   lost: ['Node lost', 'bad'],
@@ -92,7 +93,6 @@ interface ChainProps {
 
 function Chain({ hops, changes }: ChainProps): ReactNode {
   const distances = useDistances()
-  const repairs = changes.filter(({ change }) => change === 'repaired').map(({ message }) => message)
   return (
     <div className="flex max-w-2xl flex-col gap-3">
       <p className="font-semibold">Who answered</p>
@@ -100,11 +100,7 @@ function Chain({ hops, changes }: ChainProps): ReactNode {
         {hops.map((hop, index) => (
           <li key={hop.start} className="flex items-center">
             {index > 0 && <IconChevronRight className="mx-1 text-soft" />}
-            <HopCard
-              hop={hop}
-              distanceMs={distances.get(hop.peer)}
-              tookOver={repairs.some((message) => message.includes(hop.peer.slice(-8)))}
-            />
+            <HopCard hop={hop} distanceMs={distances.get(hop.peer)} isNew={tookOver(hop, changes)} />
           </li>
         ))}
       </ol>
@@ -120,16 +116,17 @@ interface HopCardProps {
   readonly hop: Hop
   /** There and back, from this gateway's node. */
   readonly distanceMs: number | undefined
-  readonly tookOver: boolean
+  /** It took over from one that was lost. */
+  readonly isNew: boolean
 }
 
-function HopCard({ hop, distanceMs, tookOver }: HopCardProps): ReactNode {
+function HopCard({ hop, distanceMs, isNew }: HopCardProps): ReactNode {
   const { peer, start, end, computeMs, queueMs, bytesOut } = hop
   return (
     <div
       className={cx(
         'h-full rounded-xl border px-3 py-2 text-sm',
-        tookOver ? 'border-good bg-good-tint' : 'border-line bg-sunken'
+        isNew ? 'border-good bg-good-tint' : 'border-line bg-sunken'
       )}
     >
       <p className="flex items-center gap-1.5 font-medium">
@@ -146,7 +143,7 @@ function HopCard({ hop, distanceMs, tookOver }: HopCardProps): ReactNode {
         {distanceMs !== undefined && <dt>round trip</dt>}
         {distanceMs !== undefined && <dd className="text-right">{milliseconds(distanceMs)}</dd>}
       </dl>
-      {tookOver && <Badge tone="good">took over</Badge>}
+      {isNew && <Badge tone="good">took over</Badge>}
     </div>
   )
 }
