@@ -113,11 +113,12 @@ test('a node that leaves says how many sessions had nowhere to go', async () => 
   const { host, relays } = swarm.consumer
   const session = await openSession({ host, relays }, { chain, reserve: 128, sampler: SAMPLER })
   sessions.push(session)
-  await answer(session)
   const seen: number[] = []
   const onProgress = ({ sessions }: { sessions: number }): void => void seen.push(sessions)
-  await node.finish({ signal: AbortSignal.timeout(300), onProgress })
+  const leaving = (): Promise<void> => node.finish({ signal: AbortSignal.timeout(300), onProgress })
+  expect(await answer(session, leaving)).toEqual(expected)
   expect([seen, node.notReady]).toEqual([[1], 'the node is leaving'])
+  await session.close()
   await swarm.lose(node)
 })
 
