@@ -8,7 +8,7 @@ const apart = join(tmpdir(), `shoal-test-${process.pid}`)
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'web/**/*.test.{ts,tsx}'],
-    exclude: [...configDefaults.exclude, 'test/nat/**'], // for `npm run test:nat`
+    exclude: [...configDefaults.exclude, 'test/nat/**', 'test/web/**'], // `npm run test:nat`, `test:web`
     env: {
       SHOAL_NEIGHBOURS: join(apart, 'neighbours'),
       XDG_DATA_HOME: join(apart, 'data'),
