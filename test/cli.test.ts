@@ -9,7 +9,8 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { ChatText, openModel } from '../src/models/index.ts'
+import { ModelText } from '../src/chat/model-text.ts'
+import { openModel } from '../src/models/index.ts'
 import { DEMO, eventually, wholeAnswer, wholeModel } from './swarm.ts'
 
 const SHOAL = fileURLToPath(new URL('../bin/shoal.js', import.meta.url))
@@ -31,13 +32,17 @@ const running = new Set<ChildProcess>()
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'shoal-cli-'))
   const model = await openModel(DEMO)
-  const [chat, whole] = [new ChatText(model), wholeModel()]
+  const [chat, whole] = [new ModelText(model), wholeModel()]
   await Promise.all([chat.start(), whole.start()])
-  const ids = await wholeAnswer(whole, await chat.tokenize([{ role: 'user', content: PROMPT }]), 200)
-  const shown = async function* (): AsyncGenerator<number> {
-    yield* ids.filter((id) => !chat.endTokens.has(id))
-  }
-  expected = (await Array.fromAsync(chat.decode(shown()))).join('')
+  const { tokens } = await chat.prompt({
+    input: {
+      ...{ kind: 'conversation', tools: [], toolChoice: 'auto', parallelCalls: true },
+      messages: [{ role: 'user', text: PROMPT }]
+    },
+    format: { kind: 'text' }
+  })
+  const ids = (await wholeAnswer(whole, tokens, 200)).filter((id) => !chat.endTokens.has(id))
+  expected = Buffer.concat(await Promise.all(ids.map((id) => chat.bytesOf(id, false)))).toString()
   await Promise.all([chat.stop(), whole.stop(), model.close()])
 })
 

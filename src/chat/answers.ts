@@ -211,5 +211,6 @@ function answerError(error: unknown, { name, missing }: ModelCard): unknown {
     const message = `No node has room for another answer by ${name} now: try again soon. (${error.message})`
     return new AnswerError('BUSY', message, { retrySeconds: RETRY_BUSY_SECONDS }, cause)
   }
+  if (error.code === 'INPUT') return new AnswerError('INPUT', error.message, {}, cause)
   return new AnswerError('LOST', `The answer could not be finished: ${error.message}`, {}, cause)
 }

@@ -1,7 +1,6 @@
 /** Models on disk: opening them, cutting spans out of them, and certifying that the cuts compute the same. */
 export * from './adapt/index.ts'
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
-export { type ChatMessage, ChatText } from './chat.ts'
 export { type PartName, partsOf } from './content.ts'
 export type { PieceSource, StoredModel } from './contract.ts'
 export * from './exchange/index.ts'

@@ -258,14 +258,14 @@ describe('what cannot be', () => {
     const prompt = await whole.tokenize(FISH)
     const other = ask(prompt, 40)
     const error = await failure(ask(Int32Array.of(5, 1_000_000), 4))
-    expect([error.code, error.hop]).toEqual(['REFUSED', 0])
+    expect([error.code, error.hop]).toEqual(['INPUT', 0])
     expect(error.message).toContain('Token 1000000 is outside the vocabulary')
     expect(await other).toEqual(await wholeAnswer(whole, prompt, 40))
   })
 
   test('a grammar that does not parse', async () => {
     const error = await failure(open({ sampler: defaultSampler({ grammar: 'root ::= (' }) }))
-    expect([error.code, error.hop]).toEqual(['REFUSED', 2])
+    expect([error.code, error.hop]).toEqual(['INPUT', 2])
     expect(error.message).toContain('grammar')
     await swarm.allFree()
   })
@@ -275,9 +275,10 @@ describe('what cannot be', () => {
   })
 
   test('a hop that is not who it should be', async () => {
-    const other = chain.map((hop, index) =>
-      index === 1 ? { ...hop, peer: swarm.consumer.host.peerId } : hop
-    )
+    const stranger = await swarm.stranger()
+    const { peerId: peer } = stranger.host
+    await stranger.stop()
+    const other = chain.map((hop, index) => (index === 1 ? { ...hop, peer } : hop))
     const error = await failure(open({ chain: other, ...AT_ONCE }))
     expect([error.code, error.hop]).toEqual(['LOST', 1])
     await swarm.allFree()

@@ -289,7 +289,8 @@ export class Chain {
     const places = this.hops.length === 0 ? this.#init.chain : this.#route.places
     const hop = places.findIndex(({ start, end }) => start === place.start && end === place.end)
     const where = `Hop ${hop + 1} of ${places.length} (blocks ${place.start}-${place.end} at ${place.peer})`
-    return new SessionError(loss.code, `${where}: ${loss.message}.`, hop < 0 ? undefined : hop)
+    const code = loss.refusal === 'input' ? 'INPUT' : loss.code
+    return new SessionError(code, `${where}: ${loss.message}.`, hop < 0 ? undefined : hop)
   }
 
   /** Others for `hops[from..to)`. */

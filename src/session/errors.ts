@@ -5,7 +5,7 @@ export type SessionErrorCode =
   | 'LOST' // the connection to a stage ended
   | 'TIMEOUT' // a stage did not answer in time
   | 'CLOSED' // the session was closed by its owner
-  | 'INPUT' // more positions than reserved, no rows
+  | 'INPUT' // more positions than there are, no rows, a grammar that does not parse: asking again does not help
 
 /** Thrown by opening and generating; says which hop, and how far the answer got. */
 export class SessionError extends ShoalError {
