@@ -255,7 +255,7 @@ export interface NodeReport {
 }
 
 /** `GET /api/node/models`. */
-export type ModelsReport = Pick<NodeReport, 'models' | 'pulls'>
+type ModelsReport = Pick<NodeReport, 'models' | 'pulls'>
 
 /** `GET /api/node/logs?lines=100`: the oldest first. */
 export interface LogReport {

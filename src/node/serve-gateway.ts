@@ -1,4 +1,5 @@
 /** A node's gateway: its answers over HTTP. */
+import { setFlagsFromString } from 'node:v8'
 import type { Startable } from '../common/index.ts'
 import { systemClock } from '../common/index.ts'
 import { Gateway, type GatewayInit, type GatewayLog, type NodeControl, pages } from '../gateway/index.ts'
@@ -31,6 +32,9 @@ export class NodeGateway implements Startable {
 
   /** Throws a ShoalError LISTEN. */
   async start(): Promise<void> {
+    // bin/shoal.js keeps the room for young objects small. Hundreds of streams fill it many times a second, and what is
+    // in use then is copied each time: a seventh of the processor's time with 200 clients.
+    setFlagsFromString('--semi-space-growth-factor=2')
     await this.#answers.start()
     await this.#gateway.start()
   }

@@ -153,7 +153,12 @@ export class ChainSession implements Session {
     let changed = Promise.withResolvers<void>()
     const wake = (): void => changed.resolve()
     const answer: Answer = { options, queue: [], drawn: 0, isComplete: false, wake }
-    signal?.addEventListener('abort', wake, { once: true })
+    let isAborted = false // to ask a signal that is made of others is dear, for each token
+    const abort = (): void => {
+      isAborted = true
+      wake()
+    }
+    signal?.addEventListener('abort', abort, { once: true })
     this.#answer = answer
     this.#limit = needed
     if (this.#failure?.code !== 'CLOSED') this.#failure = undefined
@@ -165,18 +170,18 @@ export class ChainSession implements Session {
       this.#begin(tokens)
       for (;;) {
         for (let draw = answer.queue.shift(); draw !== undefined; draw = answer.queue.shift()) {
-          signal?.throwIfAborted()
+          if (isAborted) signal?.throwIfAborted()
           onDraw?.(draw)
           yield draw.token
         }
-        signal?.throwIfAborted()
+        if (isAborted) signal?.throwIfAborted()
         if (answer.isComplete) return
         if (this.#failure !== undefined) throw withProgress(this.#failure, answer.drawn)
         await changed.promise
         changed = Promise.withResolvers<void>()
       }
     } finally {
-      signal?.removeEventListener('abort', wake)
+      signal?.removeEventListener('abort', abort)
       this.#answer = undefined
       this.#chain.rest()
     }
