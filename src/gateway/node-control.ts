@@ -254,9 +254,6 @@ export interface NodeReport {
   }
 }
 
-/** `GET /api/node/models`. */
-type ModelsReport = Pick<NodeReport, 'models' | 'pulls'>
-
 /** `GET /api/node/logs?lines=100`: the oldest first. */
 export interface LogReport {
   readonly lines: readonly {
