@@ -80,6 +80,7 @@ inBrowser('the chat', () => {
     const { page, context, errors } = await visit(browser, place.url)
     await openChat(page)
     await setLength(page, LONG)
+    await eventually(() => expect(place.busy('3-6')).toEqual([]))
     await say(page, STORY)
     const answer = answers(page).last()
     await eventually(async () => expect((await answer.textContent())?.length).toBeGreaterThan(60))

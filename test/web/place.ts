@@ -65,6 +65,7 @@ export class Place {
     )
     const gateway = new NodeGateway(own, { port: 0, chainMs: 5_000 }, { control })
     for (const part of [control, own, gateway]) await part.start()
+    await ask(gateway.url)
     const rest = [gateway, own, control, { stop: () => hub.close() }]
     return new Place(gateway.url, folder, nodes, rest)
   }
@@ -73,7 +74,7 @@ export class Place {
     await host(this.#folder, this.#nodes, span)
   }
 
-  /** All connections of the nodes with this span are reset, as when their processes are killed; at most `count`. */
+  /** All connections of the nodes with this span are reset, as when their processes are killed. */
   async lose(span: string, chosen: (peer: string) => boolean = () => true): Promise<void> {
     const all = this.#nodes.get(span) ?? []
     const lost = all.filter(({ host }) => chosen(host.peerId))
@@ -97,6 +98,15 @@ export class Place {
     await Promise.all([...this.#nodes.values()].flat().map((node) => node.stop()))
     await rm(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** One word: from then on the own node follows who hosts the model, and hears at once of who goes and comes. */
+async function ask(url: string): Promise<void> {
+  const messages = [{ role: 'user', content: 'Hello' }]
+  const body = JSON.stringify({ model: 'demo', messages, max_tokens: 1 })
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(`${url}/v1/chat/completions`, { method: 'POST', body, headers })
+  if (!response.ok) throw new Error(await response.text())
 }
 
 function addressesOf(nodes: ReadonlyMap<string, readonly Node[]>): string[] {
