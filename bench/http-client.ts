@@ -15,16 +15,21 @@ export interface Streamed {
 
 export interface AskOptions {
   readonly agent?: Agent
-  readonly signal?: AbortSignal
+  /** For each piece of text. */
+  readonly onText?: () => void
 }
 
 /** Streams `/v1/completions`; rejects where the connection breaks. */
-export function ask(url: string, body: Record<string, unknown>, options: AskOptions = {}): Promise<Streamed> {
+export function ask(
+  url: string,
+  body: Record<string, unknown>,
+  { agent, onText }: AskOptions = {}
+): Promise<Streamed> {
   const { promise, resolve, reject } = Promise.withResolvers<Streamed>()
   const sentAt = performance.now()
   const text = JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } })
   const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
-  const sent = request(`${url}/v1/completions`, { ...options, method: 'POST', headers }, (response) => {
+  const sent = request(`${url}/v1/completions`, { agent, method: 'POST', headers }, (response) => {
     const times: number[] = []
     let rest = ''
     let isWhole = false
@@ -35,7 +40,10 @@ export function ask(url: string, body: Record<string, unknown>, options: AskOpti
       rest = lines.pop() as string
       for (const line of lines) {
         if (line === 'data: [DONE]') isWhole = true
-        else if (/^data: .*"text":"(?!")/.test(line)) times.push(at)
+        else if (/^data: .*"text":"(?!")/.test(line)) {
+          times.push(at)
+          onText?.()
+        }
         const counted = /"completion_tokens":(\d+)/.exec(line)
         if (counted !== null) tokens = Number(counted[1])
       }
