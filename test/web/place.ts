@@ -86,11 +86,10 @@ export class Place {
     await Promise.all(lost.map((node) => node.stop()))
   }
 
-  /** Whose sessions there are now, of the nodes with this span. */
-  busy(span: string): readonly string[] {
+  /** Block-tokens that the nodes with this span have computed, by their peer ids. */
+  computed(span: string): ReadonlyMap<string, number> {
     const nodes = this.#nodes.get(span) ?? []
-    const isBusy = ({ stage }: Node): boolean => (stage?.free.sequences ?? ENGINE.sessions) < ENGINE.sessions
-    return nodes.filter(isBusy).map(({ host }) => host.peerId)
+    return new Map(nodes.map(({ host, contributed }) => [host.peerId, contributed.thisRun.blockTokens]))
   }
 
   async stop(): Promise<void> {
