@@ -157,6 +157,7 @@ async function up(options: UpOptions): Promise<void> {
       if (gateway !== undefined) sayApi(gateway.url, options, say)
       for (const span of node.hosted) console.log(hostsWhat(span))
       if (node.sharing.state === 'off') say('Nothing is shared until somebody says so in the page.')
+      if (gateway !== undefined) console.log(`Chat at ${gateway.url} in a browser.`)
       console.log('Press Ctrl-C to stop; "shoal status" elsewhere says how it does.')
     }
     await aborted(lifetime.signal)
