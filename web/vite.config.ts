@@ -5,7 +5,8 @@ import { compress } from './compress.ts'
 
 /** Where `shoal up` listens, for `npm run web:dev`. */
 const GATEWAY = process.env.SHOAL_GATEWAY ?? 'http://127.0.0.1:8642'
-const toGateway = { target: GATEWAY, changeOrigin: true }
+/** It answers its own pages only. */
+const toGateway = { target: GATEWAY, changeOrigin: true, headers: { origin: GATEWAY } }
 
 export default defineConfig({
   root: import.meta.dirname,

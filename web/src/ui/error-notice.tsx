@@ -16,7 +16,7 @@ export function ErrorNotice({ title, children, onRetry }: ErrorNoticeProps): Rea
       className="flex flex-wrap items-start gap-3 rounded-xl border border-bad bg-bad-tint p-4 text-bad"
     >
       <IconWarning className="mt-1" />
-      <div className="min-w-40 grow">
+      <div className="min-w-40 grow basis-0">
         <p className="font-semibold">{title}</p>
         {children !== undefined && <div className="text-sm text-ink">{children}</div>}
       </div>

@@ -42,7 +42,7 @@ export function Toasts(): ReactNode {
   return (
     <div
       role="status"
-      className="pointer-events-none fixed inset-x-3 bottom-20 z-50 mx-auto flex max-w-md flex-col gap-2 md:bottom-6"
+      className="pointer-events-none fixed inset-x-3 top-3 z-50 mx-auto flex max-w-md flex-col gap-2"
     >
       {shown.map(({ id, text, isError }) => (
         <div
