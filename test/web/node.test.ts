@@ -5,6 +5,9 @@ import { eventually } from '../swarm.ts'
 import { inBrowser, launch, visit } from './browser.ts'
 import { ON_HUB, Place } from './place.ts'
 
+/** In MB/s: a model of two megabytes takes some seconds. */
+const DOWNLOAD = '0.4'
+
 inBrowser('my node', () => {
   let place: Place
   let browser: Browser
@@ -54,7 +57,11 @@ inBrowser('my node', () => {
 
   test('a model is pulled with live progress, and removed', async () => {
     const { page, context, errors } = await visit(browser, place.url)
-    await page.goto('/node?tab=models')
+    await page.goto('/node?tab=limits')
+    await page.getByLabel('Download (MB/s)').fill(DOWNLOAD)
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByText('Saved').waitFor()
+    await page.getByRole('tab', { name: 'Models' }).click()
     await page.getByLabel('Get a model').fill(ON_HUB)
     await page.getByRole('button', { name: 'Get', exact: true }).click()
     const bar = page.getByRole('region', { name: 'Downloads' }).getByRole('progressbar')

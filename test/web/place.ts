@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/common/index.ts'
 import { Control, conditionsHere, Node, NodeGateway } from '../../src/node/index.ts'
-import { DEFAULT_SETTINGS } from '../../src/node/sharing-file.ts'
 import { TestHub } from '../hub.ts'
 import { DEMO } from '../swarm.ts'
 
@@ -14,8 +13,6 @@ const ENGINE = { context: 4096, sessions: 8, threads: 1, gpuLayers: 0, kvType: '
 export const SPANS = ['0-3', '3-6', '6-8'] as const
 /** Nobody has it yet; the hub gives it. */
 export const ON_HUB = 'hf:someone/plain:Q8_0'
-/** So that a model of two megabytes takes some seconds. */
-const DOWNLOAD = 400_000
 
 export class Place {
   /** Of the gateway and its pages. */
@@ -55,12 +52,11 @@ export class Place {
       },
       contribution: { ...ENGINE, models: [DEMO], memoryBytes: undefined }
     })
-    const settings = { ...DEFAULT_SETTINGS, downloadBytesPerSecond: DOWNLOAD }
     const control = new Control(
       { node: own, clock: systemClock, conditions: conditionsHere() },
       {
         ...{ dataDir, store: join(folder, 'store'), fixed: {} },
-        file: { hasSaidYes: false, settings, withheld: [] }
+        file: { hasSaidYes: false, settings: {}, withheld: [] }
       }
     )
     const gateway = new NodeGateway(own, { port: 0, chainMs: 5_000 }, { control })
