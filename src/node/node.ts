@@ -160,6 +160,11 @@ export class Node implements Startable {
   }
 
   /** See Participant. */
+  rttTo(peer: string): number | undefined {
+    return this.#part.rttTo(peer)
+  }
+
+  /** See Participant. */
   rttBetween(a: string, b: string): number {
     return this.#part.rttBetween(a, b)
   }

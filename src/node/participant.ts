@@ -348,6 +348,11 @@ export class Participant implements Startable {
     }
   }
 
+  /** From here, in milliseconds; undefined where nobody has measured enough to tell. */
+  rttTo(peer: string): number | undefined {
+    return this.#latencies.to({ peer, coordinate: this.swarm.directory.announcementOf(peer)?.coordinate })
+  }
+
   /** Predicted or measured, between two peers, in milliseconds. */
   rttBetween(a: string, b: string): number {
     const { here } = this.#latencies

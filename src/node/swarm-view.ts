@@ -67,7 +67,7 @@ function modelsOf(node: Node, facts: ReadonlyMap<string, Facts>): SwarmSnapshot[
 function nodeOf(node: Node, announcement: Announcement): SwarmSnapshot['nodes'][number] {
   const { peer, stages, version, addresses } = announcement
   const { status: reachability, why } = judgePeer(addresses)
-  const rttMs = node.rttBetween(node.host.peerId, peer)
+  const rttMs = node.rttTo(peer)
   return { peer, spans: stages.map(spanOf), rttMs, version, reachability, why }
 }
 

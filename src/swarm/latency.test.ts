@@ -23,6 +23,9 @@ describe('a link', () => {
     expect(latency.predict(known, { peer: 'b' })).toBe(DEFAULT_RTT_MS)
     expect(latency.predict({ peer: 'b', coordinate: at(90, 1.5) }, known)).toBe(DEFAULT_RTT_MS)
     expect(latency.predict(latency.here, known)).toBe(DEFAULT_RTT_MS)
+    expect(latency.to(known)).toBe(undefined) // a guess is nothing to tell people
+    latency.measured('a', 7)
+    expect(latency.to(known)).toBe(7)
   })
 
   test('to itself takes no time', () => {

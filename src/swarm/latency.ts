@@ -105,8 +105,14 @@ export class Latencies {
 
   /** {@link predict} for many others. */
   from(a: Place): (b: Place) => number {
-    if (a.peer === this.#self) return (b) => this.#measuredMs(b.peer) ?? predicted(a, b)
-    return (b) => (b.peer === this.#self ? this.#measuredMs(a.peer) : undefined) ?? predicted(a, b)
+    if (a.peer === this.#self) return (b) => this.#measuredMs(b.peer) ?? predicted(a, b) ?? DEFAULT_RTT_MS
+    return (b) =>
+      (b.peer === this.#self ? this.#measuredMs(a.peer) : undefined) ?? predicted(a, b) ?? DEFAULT_RTT_MS
+  }
+
+  /** From here, measured lately or predicted; undefined where anything would be a guess. */
+  to(b: Place): number | undefined {
+    return this.#measuredMs(b.peer) ?? predicted(this.here, b)
   }
 
   #measuredMs(peer: string): number | undefined {
@@ -115,10 +121,10 @@ export class Latencies {
   }
 }
 
-function predicted(a: Place, b: Place): number {
+function predicted(a: Place, b: Place): number | undefined {
   if (a.peer === b.peer) return 0
-  if (a.coordinate === undefined || b.coordinate === undefined) return DEFAULT_RTT_MS
-  if (a.coordinate.error >= UNKNOWN_ERROR || b.coordinate.error >= UNKNOWN_ERROR) return DEFAULT_RTT_MS
+  if (a.coordinate === undefined || b.coordinate === undefined) return undefined
+  if (a.coordinate.error >= UNKNOWN_ERROR || b.coordinate.error >= UNKNOWN_ERROR) return undefined
   return distanceMs(a.coordinate, b.coordinate)
 }
 
