@@ -13,6 +13,7 @@ const FIRST_LOAD_BYTES = 250_000
 /** Web Vitals call up to this "good", in milliseconds. */
 const INP_MS = 200
 const TOKENS_PER_SECOND = 100
+const TYPED = 'While it writes I type all of this, and none of it lags.'
 const MESSAGES = 10_000
 /** Twenty pictures a second, on a machine that draws without a graphics card, in milliseconds. */
 const FRAME_MS = 50
@@ -57,24 +58,26 @@ inBrowser('figures', () => {
     const { page, context } = await visit(browser, pacing.url)
     await openChat(page)
     await setLength(page, 900)
+    await say(page, STORY)
+    await answers(page).last().locator('.markdown').waitFor()
     await page.evaluate(() => {
       const seen: PerformanceEntry[] = []
       const options = { type: 'event', durationThreshold: 16 } as PerformanceObserverInit
       new PerformanceObserver((list) => seen.push(...list.getEntries())).observe(options)
       Object.assign(globalThis, { seen })
     })
-    await say(page, STORY)
-    await stopButton(page).waitFor()
     const text = (): Promise<string | null> => answers(page).last().textContent()
     const [begun, before] = [performance.now(), (await text())?.length ?? 0]
-    await composer(page).pressSequentially('While it writes I type, and none of it lags. ', { delay: 30 })
+    await composer(page).pressSequentially(TYPED, { delay: 15 })
     const rate = (((await text())?.length ?? 0) - before) / ((performance.now() - begun) / 1_000)
     expect(await stopButton(page).isVisible()).toBe(true) // it streamed all the while
     const durations = await longest(page)
-    const inp = durations.toSorted((a, b) => b - a)[Math.floor(durations.length / 50)] ?? 0
+    const sorted = durations.toSorted((a, b) => b - a)
+    const inp = sorted[Math.floor(TYPED.length / 50)] ?? 0 // of fifty, Web Vitals leave the worst out
     console.log(
-      `interaction to next paint: ${inp} ms, of ${durations.length} that took more than 16 ms, at ${rate.toFixed(0)} letters/s`
+      `interaction to next paint: ${inp} ms, worst ${sorted[0]} ms, of ${TYPED.length} keys, at ${rate.toFixed(0)} letters/s`
     )
+    expect(durations.length).toBeGreaterThan(0)
     expect(rate).toBeGreaterThan(TOKENS_PER_SECOND) // a token has several letters
     expect(inp).toBeLessThan(INP_MS)
     await context.close()
