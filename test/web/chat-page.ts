@@ -5,7 +5,6 @@ export const STORY = 'Tell me a story about a little fish.'
 
 export const composer = (page: Page): Locator => page.getByRole('textbox', { name: 'Message' })
 export const stopButton = (page: Page): Locator => page.getByRole('button', { name: 'Stop', exact: true })
-export const sendButton = (page: Page): Locator => page.getByRole('button', { name: 'Send', exact: true })
 export const answers = (page: Page): Locator => page.getByRole('article', { name: /demo/ })
 
 /** Opens the chat; resolves when a model is chosen. */

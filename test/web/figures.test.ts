@@ -58,19 +58,21 @@ inBrowser('figures', () => {
     const { page, context } = await visit(browser, pacing.url)
     await openChat(page)
     await setLength(page, 900)
-    await say(page, STORY)
-    await answers(page).last().locator('.markdown').waitFor()
-    await page.evaluate(() => {
-      const seen: PerformanceEntry[] = []
-      const options = { type: 'event', durationThreshold: 16 } as PerformanceObserverInit
-      new PerformanceObserver((list) => seen.push(...list.getEntries())).observe(options)
-      Object.assign(globalThis, { seen })
-    })
-    const text = (): Promise<string | null> => answers(page).last().textContent()
-    const [begun, before] = [performance.now(), (await text())?.length ?? 0]
-    await composer(page).pressSequentially(TYPED, { delay: 15 })
-    const rate = (((await text())?.length ?? 0) - before) / ((performance.now() - begun) / 1_000)
-    expect(await stopButton(page).isVisible()).toBe(true) // it streamed all the while
+    let rate: number
+    do {
+      await say(page, STORY)
+      await answers(page).last().locator('.markdown').waitFor()
+      await page.evaluate(() => {
+        const seen: PerformanceEntry[] = []
+        const options = { type: 'event', durationThreshold: 16 } as PerformanceObserverInit
+        new PerformanceObserver((list) => seen.push(...list.getEntries())).observe(options)
+        Object.assign(globalThis, { seen })
+      })
+      const text = (): Promise<string | null> => answers(page).last().textContent()
+      const [begun, before] = [performance.now(), (await text())?.length ?? 0]
+      await composer(page).pressSequentially(TYPED, { delay: 15 })
+      rate = (((await text())?.length ?? 0) - before) / ((performance.now() - begun) / 1_000)
+    } while (!(await stopButton(page).isVisible())) // some stories end before all is typed
     const durations = await longest(page)
     const sorted = durations.toSorted((a, b) => b - a)
     const inp = sorted[Math.floor(TYPED.length / 50)] ?? 0 // of fifty, Web Vitals leave the worst out
