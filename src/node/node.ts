@@ -160,6 +160,11 @@ export class Node implements Startable {
   }
 
   /** See Participant. */
+  follow(model: string): void {
+    this.#part.follow(model)
+  }
+
+  /** See Participant. */
   rttTo(peer: string): number | undefined {
     return this.#part.rttTo(peer)
   }

@@ -14,6 +14,8 @@ import { storedModels } from './stored-models.ts'
 /** Pages show no more. */
 const MOST_NODES = 1_000
 const MOST_MODELS = 256
+/** Of those that somebody looks at: what is said of others is heard once a minute, as one who hosts them sums it up. */
+const MOST_FOLLOWED = 8
 /** Sizes and licences: models come to a disk in minutes. */
 const DISK_MS = 10_000
 
@@ -58,6 +60,7 @@ function selfOf(node: Node): SwarmSnapshot['self'] {
 /** Those that most nodes host. */
 function modelsOf(node: Node, facts: ReadonlyMap<string, Facts>): SwarmSnapshot['models'] {
   const models = node.models.sort((a, b) => b.nodes - a.nodes).slice(0, MOST_MODELS)
+  for (const { model } of models.slice(0, MOST_FOLLOWED)) node.follow(model)
   return models.map(({ model: id, covered: isCovered, ...rest }) => {
     const holders = [...(node.swarm.summaries.of(id)?.holders ?? [])]
     return { ...rest, id, isCovered, holders, ...facts.get(id) }
