@@ -136,11 +136,11 @@ async function serverAlone(server: Server): Promise<Alone> {
 async function engineAlone({ model, threads, context }: ServerInit): Promise<Alone> {
   const engine = new LlamaEngine({ files: [model], threads, context, sequences: 1, gpuLayers: 0 })
   await engine.start()
-  await engine.setSampler(0, { temperature: 0, seed: 0 })
   return {
     async speed(prompt) {
       const startedAt = performance.now()
       await engine.drop(0)
+      await engine.setSampler(0, { temperature: 0, seed: 0 })
       let tokens = await engine.tokenize(prompt, { addSpecial: true, parseSpecial: true })
       let position = 0
       const times: number[] = []
