@@ -42,6 +42,7 @@ describe('units', () => {
   test('peers are told apart by their ends, reasons are sentences', () => {
     expect(shortPeer('12D3KooWKmSjezr6CaBZ')).toBe('…ezr6CaBZ')
     expect(shortPeer('short')).toBe('short')
+    expect(sentence('lost blocks 3-6 at x, blocks 0-1')).toBe('Lost blocks 3–5 at x, blocks 0.')
     expect([sentence('hosting nothing'), sentence('It is.'), sentence('')]).toEqual([
       'Hosting nothing.',
       'It is.',

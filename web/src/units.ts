@@ -54,9 +54,10 @@ export function shortPeer(peer: string): string {
   return peer.length <= 12 ? peer : `…${peer.slice(-8)}`
 }
 
-/** What a node says of itself in plain words, as a sentence of its own. */
+/** What a node says in plain words, as a sentence of its own; its ends of blocks are those of programs. */
 export function sentence(text: string): string {
-  const said = text.charAt(0).toUpperCase() + text.slice(1)
+  const counted = text.replace(/\bblocks (\d+)-(\d+)/g, (_, start, end) => `blocks ${blocks(+start, +end)}`)
+  const said = counted.charAt(0).toUpperCase() + counted.slice(1)
   return /[.!?]$/.test(said) || said === '' ? said : `${said}.`
 }
 

@@ -5,7 +5,7 @@ import type { ChainChange, Hop } from '../api/completions.ts'
 import { call } from '../api/http.ts'
 import type { SwarmReport } from '../api/swarm.ts'
 import { Badge, Button, cx, IconChevronRight, IconNode, Popover, type Tone } from '../ui/index.ts'
-import { blocks, bytes, milliseconds, plural, shortPeer } from '../units.ts'
+import { blocks, bytes, milliseconds, plural, sentence, shortPeer } from '../units.ts'
 import type { Message, Report } from './messages.ts'
 import { seconds } from './rate.ts'
 import { tookOver } from './repairs.ts'
@@ -34,7 +34,7 @@ export function ChainNews({
         // biome-ignore lint/suspicious/noArrayIndexKey: they only ever come at the end
         <li key={index} className="flex flex-wrap items-center gap-2">
           <Badge tone={CHANGES[change][1]}>{CHANGES[change][0]}</Badge>
-          {message}
+          {sentence(message)}
         </li>
       ))}
     </ul>
