@@ -42,7 +42,7 @@ describe.runIf(process.env.SCREENSHOTS === '1')('for the documents', () => {
       await answered(page)
       if (name !== 'narrow') {
         await page.getByRole('button', { name: '3 nodes' }).click()
-        await page.getByText('round trip').first().waitFor()
+        await page.getByText('computed').first().waitFor()
       }
       await shoot('chat')
       if (name === 'narrow') {
