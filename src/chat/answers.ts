@@ -99,7 +99,7 @@ class ChainAnswers implements Answers {
     checkTokens(tokens, text.vocabulary)
     const sampler = defaultSampler({
       ...this.#sampling(request.sampling, text.recommended),
-      ...(grammar === undefined ? {} : { grammar: grammar.gbnf, grammarTriggers: [...grammar.triggers] }),
+      ...(grammar === undefined ? {} : { grammar }),
       generatedFrom: tokens.length,
       alternatives: request.alternatives
     })

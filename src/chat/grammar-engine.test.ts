@@ -98,7 +98,7 @@ test('the grammars of calls, for each way of writing them', async () => {
         { kind: 'text' }
       )
       await engine.drop(0)
-      const settings = { temperature: 1, seed: 1, grammar: grammar?.gbnf ?? '', generatedFrom: prompt.length }
+      const settings = { temperature: 1, seed: 1, grammar: grammar ?? '', generatedFrom: prompt.length }
       const drawn = await generate(engine, 0, prompt, 8, settings)
       expect(drawn, name).not.toContain(-1)
     }

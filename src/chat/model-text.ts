@@ -82,7 +82,7 @@ export class ModelText implements Startable {
           ? await this.#engine.tokenize(prompt, { addSpecial: true, parseSpecial: true })
           : prompt
       const tokenizeMs = performance.now() - startedAt
-      return { tokens, ...constraintOf(format), syntax: PLAIN, stop: [], templateMs: 0, tokenizeMs }
+      return { tokens, grammar: constraintOf(format), syntax: PLAIN, templateMs: 0, tokenizeMs }
     }
     const { text, ...rendered } = (this.#template as ChatTemplate).render(input, format)
     const renderedAt = performance.now()
@@ -111,16 +111,16 @@ export class ModelText implements Startable {
   }
 }
 
-function constraintOf(format: Format): { readonly grammar?: NonNullable<Rendered['grammar']> } {
+function constraintOf(format: Format): string | undefined {
   switch (format.kind) {
     case 'text':
-      return {}
+      return undefined
     case 'json':
-      return { grammar: { gbnf: jsonGrammar, triggers: [] } }
+      return jsonGrammar
     case 'schema':
-      return { grammar: { gbnf: grammarOf(format.schema), triggers: [] } }
+      return grammarOf(format.schema)
     case 'grammar':
-      return { grammar: { gbnf: format.grammar, triggers: [] } }
+      return format.grammar
   }
 }
 

@@ -31,7 +31,7 @@ export async function* tell(
   const { session, cachedTokens } = conversation
   const promptTokens = prompt.tokens.length
   yield { type: 'start', model: card.name, promptTokens, hops: hopsOf(session) }
-  const parser = new AnswerParser(prompt.syntax, { stop: [...request.stop, ...prompt.stop], newId })
+  const parser = new AnswerParser(prompt.syntax, { stop: request.stop, newId })
   const teller = new Teller(text, parser, prompt.syntax.needsSpecials)
   const done = new AbortController()
   let waitsFor: string | undefined

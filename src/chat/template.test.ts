@@ -138,7 +138,7 @@ describe('whatever the template lacks', () => {
 
   test.each(ALL)('%s: an answer by its grammar is a call', (name) => {
     const rendered = template(name).render(conversation({ tools: [TIME], toolChoice: 'required' }), FREE)
-    const grammar = new Gbnf(rendered.grammar?.gbnf ?? '')
+    const grammar = new Gbnf(rendered.grammar ?? '')
     for (let seed = 0; seed < 30; seed++) {
       const parser = new AnswerParser(rendered.syntax, { stop: [], newId: () => 'a' })
       const parts = [...parser.push(grammar.sample(seeded(seed))), ...parser.end()]
@@ -162,7 +162,6 @@ describe('whatever the template lacks', () => {
           needsSpecials: false,
           response: undefined
         },
-        stop: [],
         grammar: undefined
       }
     )
@@ -331,7 +330,7 @@ describe('reasoning', () => {
       conversation({ reasoning: 'high' }),
       format
     )
-    const text = new Gbnf(grammar?.gbnf ?? '').sample(seeded(1))
+    const text = new Gbnf(grammar ?? '').sample(seeded(1))
     expect(text).toMatch(/<\/think>\s*"x"$/)
     expect(new AnswerParser(syntax, { stop: [], newId: () => 'a' }).push(text).at(-1)).toEqual({
       type: 'text',

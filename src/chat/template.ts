@@ -13,14 +13,9 @@ import { TemplateStyle, type Variables } from './template-style.ts'
 
 export interface Rendered {
   readonly text: string
-  /**
-   * What the answer has to follow from its first token on, reasoning and free text included; absent: free text.
-   * `triggers` is empty: nothing has to be waited for.
-   */
-  readonly grammar?: { readonly gbnf: string; readonly triggers: readonly string[] } | undefined
+  /** GBNF that the answer follows from its first token on, reasoning and free text included; absent: free text. */
+  readonly grammar?: string | undefined
   readonly syntax: AnswerSyntax
-  /** Beside what the request says. */
-  readonly stop: readonly string[]
 }
 
 /** For models without a template: what is said, line by line. */
@@ -86,8 +81,7 @@ function rendered(
   const { text, isReasoning } = begunReasoning(whole, style.syntax, conversation.reasoning)
   const names = active.map(({ name }) => name)
   const syntax = answerSyntax({ style, isNative, isReasoning, names, conversation, format })
-  const gbnf = answerGrammar(syntax, conversation, format)
-  return { text, syntax, stop: [], grammar: gbnf === undefined ? undefined : { gbnf, triggers: [] } }
+  return { text, syntax, grammar: answerGrammar(syntax, conversation, format) }
 }
 
 function isKnown({ calls, isChanneled }: Syntax): boolean {
