@@ -11,6 +11,7 @@
 
 export type { ChainEvent } from './chain.ts'
 export type { Draw, GenerateOptions } from './chain-session.ts'
+export type { Drafter, Guess } from './drafter.ts'
 export { SessionError, type SessionErrorCode } from './errors.ts'
 export { openSession, type Session, type SessionComponents, type SessionInit } from './open.ts'
 export { Relays } from './relay.ts'
