@@ -1,5 +1,6 @@
 // What the wire's property tests draw from.
 import fc from 'fast-check'
+import { bytesPerRow, ROW_CODECS } from './codec.ts'
 import { MAX_INT32, MAX_UINT32 } from './limits.ts'
 import type {
   Announcement,
@@ -159,6 +160,7 @@ const stageInfo = fc
     head: fc.boolean(),
     embedding: fc.boolean(),
     profile,
+    codecs: fc.option(fc.array(text(8, 1), { minLength: 1, maxLength: 4 }), { nil: undefined }),
     context: position,
     maxRows: rows,
     state: fc.constantFrom('loading' as const, undefined),
@@ -289,15 +291,13 @@ export function frame(width: number, maxRows: number): fc.Arbitrary<Frame> {
       position: fc.integer({ min: 0, max: MAX_INT32 - maxRows }),
       tokens: fc.array(position, { minLength: 1, maxLength: maxRows }),
       sample: fc.constantFrom('none' as const, 'last' as const, 'all' as const),
-      codec: fc.constantFrom('none' as const, 'f32' as const),
+      codec: fc.constantFrom('none' as const, ...ROW_CODECS),
       fill: fc.nat(255)
     })
     .map(({ tokens, codec, fill, ...rest }) => ({
       ...rest,
       codec,
       tokens: Int32Array.from(tokens),
-      payload: new Uint8Array(codec === 'none' ? 0 : tokens.length * width * 4).map(
-        (_, index) => index * 7 + fill
-      )
+      payload: new Uint8Array(tokens.length * bytesPerRow(codec, width)).map((_, index) => index * 7 + fill)
     }))
 }

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { frame as anyFrame } from './arbitraries.ts'
+import { bytesPerRow, ROW_CODECS } from './codec.ts'
 import { WireError } from './errors.ts'
-import { encodedLength, encodeFrame, FrameDecoder } from './frame.ts'
+import { checkReceived, encodedLength, encodeFrame, FrameDecoder } from './frame.ts'
 import type { Frame } from './types.ts'
 
 const SEED = 1
@@ -83,6 +84,27 @@ describe('frames', () => {
   })
 })
 
+describe('payloads that came without bytes between', () => {
+  const { tokens } = FRAME
+  test.each(['none', ...ROW_CODECS] as const)('are as long as rows of %s', (codec) => {
+    const payload = new Uint8Array(2 * bytesPerRow(codec, WIDTH))
+    const frame = { ...FRAME, codec, payload }
+    expect(checkReceived(frame, LIMITS)).toBe(frame)
+    const longer = { ...frame, payload: new Uint8Array(payload.byteLength + 2) }
+    expect(() => checkReceived(longer, LIMITS)).toThrow(expect.objectContaining({ code: 'MALFORMED' }))
+    expect(() => checkReceived(frame, { ...LIMITS, maxRows: tokens.length - 1 })).toThrow(
+      expect.objectContaining({ code: 'TOO_LARGE' })
+    )
+  })
+
+  test('are aligned', () => {
+    const payload = new Uint8Array(2 * WIDTH * 4 + 1).subarray(1).fill(7)
+    const aligned = checkReceived({ ...FRAME, payload }, LIMITS)
+    expect(aligned.payload.byteOffset % 4).toBe(0)
+    expect(aligned.payload).toEqual(payload)
+  })
+})
+
 describe('what peers may send', () => {
   test('random bytes are refused with a WireError or wait for more', () => {
     const property = fc.property(fc.uint8Array({ minLength: 20, maxLength: 100 }), (bytes) => {
@@ -139,6 +161,9 @@ describe('encoding', () => {
     ['a payload without codec', { codec: 'none' }],
     ['a codec without payload', { payload: new Uint8Array(0) }],
     ['half a row', { payload: new Uint8Array(12) }],
+    ['half a number', { codec: 'f16', payload: new Uint8Array(2 * 3) }],
+    ['a scale without numbers', { codec: 'q8', payload: new Uint8Array(2 * 36) }],
+    ['rows of different lengths', { codec: 'q8', payload: new Uint8Array(2 * 34 + 1) }],
     ['a negative epoch', { epoch: -1 }],
     ['a position beyond 31 bits', { position: 2 ** 31 - 2 }]
   ]

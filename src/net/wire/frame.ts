@@ -1,6 +1,7 @@
 // Frames on a data stream: a fixed header, one token id per row, then the rows. All little-endian, which every
 // machine that Shoal runs on is, so ids and numbers are used in place.
 import { Uint8ArrayList } from 'uint8arraylist'
+import { bytesPerRow, isRowLength, ROW_CODECS } from './codec.ts'
 import { WireError } from './errors.ts'
 import { MAX_FRAME_BYTES, MAX_INT32, MAX_ROWS, MAX_UINT32, MAX_WIDTH } from './limits.ts'
 import type { Frame, FrameCodec, FrameLimits, SampleMode } from './types.ts'
@@ -10,8 +11,8 @@ const HEADER_BYTES = 20
 const LENGTH_BYTES = 4
 const BYTES_PER_ID = 4
 const VERSION = 1
-const CODECS: readonly FrameCodec[] = ['none', 'f32']
-const BYTES_PER_NUMBER: Readonly<Record<FrameCodec, number>> = { none: 0, f32: 4 }
+/** By their number on the wire. */
+const CODECS: readonly FrameCodec[] = ['none', ...ROW_CODECS]
 const SAMPLE_MODES: readonly SampleMode[] = ['none', 'last', 'all']
 
 /** Bytes that a frame takes on a data stream, before encryption. */
@@ -32,10 +33,10 @@ export function checkFrame(frame: Frame): void {
   if (!isWithin(rows, 1, MAX_ROWS)) fail('tokens', `must be 1 to ${MAX_ROWS}, not ${rows}`)
   if (!isWithin(frame.epoch, 0, MAX_UINT32)) fail('epoch', 'must be an unsigned 32-bit number')
   if (!isWithin(frame.position, 0, MAX_INT32 - rows)) fail('position', 'must be below 2^31')
-  const size = BYTES_PER_NUMBER[frame.codec]
-  const isWhole = size === 0 ? frame.payload.byteLength === 0 : frame.payload.byteLength % (rows * size) === 0
-  if (!isWhole || (size > 0 && frame.payload.byteLength === 0))
-    fail('payload', `must be ${rows} rows of ${frame.codec}`)
+  const { codec, payload } = frame
+  const rowBytes = payload.byteLength / rows
+  if (!Number.isInteger(rowBytes) || !isRowLength(codec, rowBytes))
+    fail('payload', `must be ${rows} rows of ${codec}`)
   if (encodedLength(frame) > MAX_FRAME_BYTES) {
     throw new WireError('TOO_LARGE', `a frame of ${encodedLength(frame)} bytes: at most ${MAX_FRAME_BYTES}`)
   }
@@ -49,7 +50,7 @@ export function checkReceived(frame: Frame, { width, maxRows }: FrameLimits): Fr
   const rows = frame.tokens.length
   if (rows > maxRows) throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'rows')
   const { byteLength, byteOffset } = frame.payload
-  if (byteLength !== rows * width * BYTES_PER_NUMBER[frame.codec]) {
+  if (byteLength !== rows * bytesPerRow(frame.codec, width)) {
     throw new WireError('MALFORMED', `${rows} rows of ${width} numbers in ${byteLength} bytes`, 'length')
   }
   return byteOffset % BYTES_PER_ID === 0 ? frame : { ...frame, payload: new Uint8Array(frame.payload) }
@@ -166,7 +167,7 @@ export class FrameDecoder {
     if (rows > maxRows)
       throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'rows')
     if (position > MAX_INT32 - rows) throw new WireError('INVALID', `position ${position}`, 'position')
-    const size = rows * (BYTES_PER_ID + width * BYTES_PER_NUMBER[codec])
+    const size = rows * (BYTES_PER_ID + bytesPerRow(codec, width))
     const length = view.getUint32(0, true)
     if (length !== HEADER_BYTES - LENGTH_BYTES + size) {
       throw new WireError(

@@ -24,6 +24,8 @@ export const MAX_LOGIT_BIASES = 4_096
 export const MAX_ALTERNATIVES = 20
 export const MAX_ADDRESSES = 16
 export const MAX_STAGES = 256
+/** That a stage speaks: four are known today. */
+export const MAX_CODECS = 16
 export const MAX_PEERS = 1_024
 /** Frames that one timing message speaks of. */
 export const MAX_TIMINGS = 256

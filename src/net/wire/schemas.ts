@@ -9,6 +9,7 @@ import {
   MAX_BLOCKS,
   MAX_CERTIFICATE_BYTES,
   MAX_CHUNKED_BYTES,
+  MAX_CODECS,
   MAX_COORDINATE_MS,
   MAX_EXTENSION_BYTES,
   MAX_EXTENSIONS,
@@ -203,6 +204,7 @@ const stageInfo = z
     head: z.boolean(),
     embedding: z.boolean(),
     profile,
+    codecs: optionalArray(word.min(1), MAX_CODECS),
     context: position,
     maxRows: rows,
     // What newer nodes may say beside this is no reason to use the stage.

@@ -5,7 +5,7 @@ export interface Profile {
   kvTypeK: string
   kvTypeV: string
   flashAttention: boolean
-  /** How hidden states are written in frames: `f32`. */
+  /** How hidden states are written in frames: a stage's own, `f32`; in `open` the consumer's choice for the session. */
   codec: string
   /** Contexts beyond the trained one use other rope factors, where the model has them. */
   longContext: boolean
@@ -275,6 +275,8 @@ export interface StageInfo {
   /** It has the token embeddings. */
   embedding: boolean
   profile: Profile
+  /** What its frames may be written in. Absent: only what its profile says. */
+  codecs?: readonly string[] | undefined
   context: number
   maxRows: number
   /** Counted by who decides what to host, not to be used yet. Absent: ready. */
@@ -311,8 +313,11 @@ export interface Info {
 /** Which rows the tail draws a token for. */
 export type SampleMode = 'none' | 'last' | 'all'
 
-/** How a frame's payload is written: `none` has token ids only, `f32` has rows x width little-endian floats. */
-export type FrameCodec = 'none' | 'f32'
+/** How hidden states are written: as they are, in 16 bits each, or in blocks of 32 with a scale. */
+export type RowCodec = 'f32' | 'f16' | 'bf16' | 'q8'
+
+/** How a frame's payload is written: `none` has token ids only. */
+export type FrameCodec = 'none' | RowCodec
 
 /** Rows at a position of a session. */
 export interface Frame {
