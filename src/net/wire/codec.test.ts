@@ -118,14 +118,12 @@ describe('numbers', () => {
     const all = Uint16Array.from({ length: 65_536 }, (_, index) => index)
     const expected = Float32Array.from(new Float16Array(all.buffer))
     const got = decoded('f16', new Uint8Array(all.buffer), 65_536)
-    expect(
-      new Uint32Array(got.buffer).filter((value, at) => !Object.is(got[at], expected[at]) && value !== 0)
-    ).toHaveLength(0)
+    expect(got.findIndex((value, at) => !Object.is(value, expected[at]))).toBe(-1)
   })
 
   test('in f16 are rounded as Float16Array rounds', () => {
     const near = fc
-      .tuple(fc.nat(0x7bff), fc.constantFrom(-0.5, -0.25, 0, 0.25, 0.49, 0.5), fc.boolean())
+      .tuple(fc.nat(0x7bfe), fc.constantFrom(-0.5, -0.25, 0, 0.25, 0.49, 0.5), fc.boolean())
       .map(([half, part, isNegative]) => {
         const [low, high] = new Float16Array(Uint16Array.of(Math.max(half - 1, 0), half).buffer)
         const value = (high as number) + part * ((high as number) - (low as number))

@@ -168,7 +168,7 @@ function toQ8(source: Float32Array, width: number, target: Uint8Array): boolean 
       }
       const scale = scaleFor(largest)
       if (scale >= 0x7c00) isGood = false
-      const inverse = scale === 0 ? 0 : 1 / valueOf(scale)
+      const inverse = scale === 0 ? 0 : 1 / floatOf(scale)
       target[out] = scale
       target[out + 1] = scale >>> 8
       out += SCALE_BYTES
@@ -189,11 +189,11 @@ function scaleFor(largest: number): number {
   float[0] = size / MOST_STEPS
   if ((bits[0] as number) >= F16_OVERFLOW) return 0x7c00
   const scale = halfOf(bits[0] as number)
-  return valueOf(scale) * MOST_STEPS < size ? scale + 1 : scale
+  return floatOf(scale) * MOST_STEPS < size ? scale + 1 : scale
 }
 
 /** Of an f16 as bits. */
-function valueOf(half: number): number {
+function floatOf(half: number): number {
   const size = half & 0x7fff
   if (size < 0x400) return (half === size ? size : -size) * F16_STEP
   bits[0] = ((half & 0x8000) << 16) | (size < 0x7c00 ? (size << 13) + F16_BIAS : (size << 13) | INFINITY_BITS)
@@ -207,7 +207,7 @@ function fromQ8(source: Uint8Array, width: number, target: Float32Array): void {
     const end = row + width
     for (let start = row; start < end; start += BLOCK) {
       const last = Math.min(start + BLOCK, end)
-      const scale = valueOf((source[next] as number) | ((source[next + 1] as number) << 8))
+      const scale = floatOf((source[next] as number) | ((source[next + 1] as number) << 8))
       next += SCALE_BYTES
       for (let at = start; at < last; at++) target[at] = (steps[next++] as number) * scale
     }
