@@ -11,5 +11,6 @@
 export { measureSpeed } from './benchmark.ts'
 export { Outlet } from './outlet.ts'
 export { ReplayLog } from './replay-log.ts'
+export { samplerSettings } from './sampler.ts'
 export { type ComputedRows, StageServer, type StageServerComponents } from './server.ts'
 export { Stage, type StageComponents, type StageInit } from './stage.ts'

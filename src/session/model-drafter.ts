@@ -1,0 +1,119 @@
+/** Guesses by a small model with the same tokenizer (Leviathan et al. 2023), drawn as the tail draws. */
+import { EngineError, type SamplerSettings } from '../engine/index.ts'
+import type { SamplerOptions } from '../net/index.ts'
+import { samplerSettings } from '../stage/index.ts'
+import type { Drafter, Guess } from './drafter.ts'
+import type { DraftEngine, DraftSequence } from './model-drafter-engine.ts'
+import { Odds } from './model-drafter-odds.ts'
+
+/** That all guesses of a draft hold: below it, the next one is hardly ever worth its rows. */
+const LEAST_PROBABILITY = 0.05
+/** So far behind the conversation's end, nothing is a guess any more. */
+const SETTLED_ROWS = 128
+
+export interface ModelDrafterInit {
+  readonly sampler: SamplerOptions
+  /** Of the model that is drafted for, in tokens: the draft's own may be padded to more. */
+  readonly vocabulary: number
+}
+
+interface Pending {
+  readonly position: number
+  readonly token: number
+  /** The draft model's own. */
+  readonly probability: number
+}
+
+export class ModelDrafter implements Drafter {
+  readonly #shared: DraftEngine
+  readonly #vocabulary: number
+  readonly #odds = new Odds()
+  #settings: SamplerSettings
+  #sequence: DraftSequence | undefined
+  /** Guesses of which it is not known yet whether they were right, in their order. */
+  #pending: Pending[] = []
+  /** Settles when the last call has ended, in the engine too. */
+  #last: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+
+  constructor(shared: DraftEngine, { sampler, vocabulary }: ModelDrafterInit) {
+    this.#shared = shared
+    this.#vocabulary = vocabulary
+    this.#settings = this.#settingsOf(sampler)
+  }
+
+  /** See Drafter. Without a free sequence, beyond the draft's context, and while its engine is dead: no guess. */
+  draft(ids: readonly number[], most: number, signal: AbortSignal): Promise<readonly Guess[]> {
+    const conversation = [...ids] // it goes on while this computes
+    const work = this.#last.then(() => this.#draft(conversation, most, signal))
+    this.#last = work.catch(() => {})
+    return unlessAborted(work, signal)
+  }
+
+  async #draft(ids: number[], most: number, signal: AbortSignal): Promise<Guess[]> {
+    const guesses: Guess[] = []
+    if (this.#isClosed || ids.length === 0) return guesses
+    this.#learn(ids)
+    this.#sequence ??= this.#shared.take()
+    const { context } = this.#shared.engine.description
+    let all = 1
+    try {
+      while (guesses.length < most && ids.length <= context) {
+        const drawn = await this.#sequence?.draw(ids, this.#settings, signal)
+        if (drawn === undefined || drawn.token >= this.#vocabulary) break
+        this.#pending.push({ position: ids.length, ...drawn })
+        const probability = this.#odds.of(drawn.probability)
+        all *= probability
+        if (all < LEAST_PROBABILITY) break
+        guesses.push({ token: drawn.token, probability })
+        ids.push(drawn.token)
+      }
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error // it is dead, or has no room
+    }
+    return guesses
+  }
+
+  /** Where something else stands than was guessed, the tail has drawn it; what was guessed after that counts for nothing. */
+  #learn(ids: readonly number[]): void {
+    const asked = this.#pending.filter(({ position }) => position < ids.length)
+    const wrong = asked.findIndex(({ position, token }) => ids[position] !== token)
+    const settled = wrong === -1 ? ids.length - SETTLED_ROWS : (asked[wrong] as Pending).position + 1
+    for (const [index, { position, probability }] of asked.entries()) {
+      if (position < settled && (wrong === -1 || index <= wrong))
+        this.#odds.learn(probability, index !== wrong)
+    }
+    this.#pending = wrong === -1 ? asked.filter(({ position }) => position >= settled) : []
+  }
+
+  resample(sampler: SamplerOptions): void {
+    this.#settings = this.#settingsOf(sampler)
+  }
+
+  #settingsOf(sampler: SamplerOptions): SamplerSettings {
+    const { context, vocabulary } = this.#shared.engine.description
+    const { logitBias, ...settings } = samplerSettings(sampler, context)
+    return {
+      ...settings,
+      logitBias: logitBias?.filter(({ token }) => token < vocabulary) ?? [],
+      alternatives: 0 // to be told how likely the drawn token was
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#last
+    await this.#sequence?.release()
+    this.#sequence = undefined
+  }
+}
+
+/** Rejects with the signal's reason as soon as it fires. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  const abort = (): void => reject(signal.reason)
+  if (signal.aborted) abort()
+  signal.addEventListener('abort', abort, { once: true })
+  work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  return promise
+}
