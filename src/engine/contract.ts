@@ -101,7 +101,7 @@ export type Output =
   | 'none' // fill the KV cache only
   | 'hidden' // hidden states of all rows
   | 'sample-last' // the token drawn after the last row
-  | 'sample-all' // a token after each row (to verify a draft)
+  | 'sample-all' // a token after each row, up to the first that is not the next row's (to verify a draft)
   | 'logits-last'
   | 'logits-all'
 
@@ -124,7 +124,10 @@ export interface GroupResult {
   readonly error?: EngineError
   /** `[rows, width]` for output 'hidden'. */
   readonly hidden?: Float32Array
-  /** For 'sample-last' and 'sample-all'; -1 where the grammar does not allow the rows before, or nothing after. */
+  /**
+   * For 'sample-last' and 'sample-all'; -1 where the grammar does not allow the rows before, or nothing after. With
+   * 'sample-all' each but the last is the next row's id: what follows a wrong guess is computed, but not drawn after.
+   */
   readonly sampled?: Int32Array
   /** Beside `sampled`, where the sampler has `alternatives`. */
   readonly logs?: DrawLogs

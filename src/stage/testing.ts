@@ -107,10 +107,10 @@ export class ArithmeticEngine implements Engine {
     })
     if (output === 'hidden') return { hidden: Float32Array.from(drawn.flatMap((value) => [value, -value])) }
     if (output === 'none') return {}
-    const sampled = (output === 'sample-all' ? drawn : drawn.slice(-1)).map(
-      (token) => token + (this.#seeds.get(sequence) ?? 0)
-    )
-    return { sampled: Int32Array.from(sampled) }
+    const sampled = drawn.map((token) => token + (this.#seeds.get(sequence) ?? 0))
+    if (output === 'sample-last') return { sampled: Int32Array.from(sampled.slice(-1)) }
+    const miss = sampled.findIndex((token, index) => token !== tokens[index + 1])
+    return { sampled: Int32Array.from(sampled.slice(0, miss + 1)) }
   }
 
   truncate(sequence: number, length: number): Promise<number> {

@@ -9,6 +9,11 @@ export function emptyLogs(draws: number, alternatives: number): DrawLogs {
   return { drawn: new Float32Array(draws), tokens: new Int32Array(size), logs: new Float32Array(size) }
 }
 
+export function firstLogs({ drawn, tokens, logs }: DrawLogs, draws: number): DrawLogs {
+  const size = (tokens.length / drawn.length) * draws
+  return { drawn: drawn.subarray(0, draws), tokens: tokens.subarray(0, size), logs: logs.subarray(0, size) }
+}
+
 /** Says of the draw with this index what its logits are. */
 export function fillLogs(
   { drawn, tokens, logs }: DrawLogs,

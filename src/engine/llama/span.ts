@@ -4,7 +4,7 @@ import type { BatchResult, EngineDescription, GroupResult, RowGroup, SamplerSett
 import { EngineError } from '../errors.ts'
 import { BatchBuffers } from './batch.ts'
 import { listDevices } from './devices.ts'
-import { emptyLogs, fillLogs } from './draw-logs.ts'
+import { emptyLogs, fillLogs, firstLogs } from './draw-logs.ts'
 import { EmbeddingLookup } from './embedding.ts'
 import type { Llama, Pointer } from './library.ts'
 import { type LoadedInit, loadContext, loadModel, type SpanMetadata } from './load.ts'
@@ -196,6 +196,7 @@ export class LlamaSpan {
     if (!group.output.startsWith('sample-')) return {}
     const { history, sampler } = this.#sequence(group.sequence)
     const sampled = new Int32Array(rows - first)
+    let draws = 0
     const { vocabulary } = this.description
     const alternatives = sampler?.alternatives
     const logs =
@@ -208,12 +209,14 @@ export class LlamaSpan {
         throw new EngineError('COMPUTE', 'The logits are not numbers.')
       }
       const token = sampler?.draw(this.#context, row + index, history, length) ?? -1
-      sampled[index - first] = token
+      sampled[draws] = token
       if (logs !== undefined && token >= 0) {
-        fillLogs(logs, index - first, new Float32Array(koffi.view(pointer, vocabulary * 4)), token)
+        fillLogs(logs, draws, new Float32Array(koffi.view(pointer, vocabulary * 4)), token)
       }
+      draws += 1
+      if (token !== group.tokens[index + 1]) break // what follows was guessed wrong
     }
-    return { sampled, ...(logs && { logs }) }
+    return { sampled: sampled.subarray(0, draws), ...(logs && { logs: firstLogs(logs, draws) }) }
   }
 
   /** See Engine.truncate. The window rule is llama.cpp's own for context checkpoints. */
