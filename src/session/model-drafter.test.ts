@@ -94,7 +94,7 @@ test('stops where all guesses together hardly hold, and tells how likely each on
   }
 })
 
-test('learns how likely its guesses hold', async () => {
+test('says about how likely its guesses hold', async () => {
   const sampler = defaultSampler({ temperature: 0.8, seed: 3 })
   const answer = await drawn(model, prompt, 200, sampler)
   const drafter = drafterOf(sampler)

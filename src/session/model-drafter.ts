@@ -4,12 +4,9 @@ import type { SamplerOptions } from '../net/index.ts'
 import { samplerSettings } from '../stage/index.ts'
 import type { Drafter, Guess } from './drafter.ts'
 import type { DraftEngine, DraftSequence } from './model-drafter-engine.ts'
-import { Odds } from './model-drafter-odds.ts'
 
 /** That all guesses of a draft hold: below it, the next one is hardly ever worth its rows. */
 const LEAST_PROBABILITY = 0.05
-/** So far behind the conversation's end, nothing is a guess any more. */
-const SETTLED_ROWS = 128
 
 export interface ModelDrafterInit {
   readonly sampler: SamplerOptions
@@ -17,21 +14,17 @@ export interface ModelDrafterInit {
   readonly vocabulary: number
 }
 
-interface Pending {
-  readonly position: number
-  readonly token: number
-  /** The draft model's own. */
-  readonly probability: number
-}
-
+/**
+ * Belongs to one session; `shared` may serve many. The likelihood that a guess holds is told as the root of the
+ * probability p that the draft model gives the token: more than p, since the draft draws with the tail's random number,
+ * and greedy drawing takes the likeliest token however unlikely it is. Of the demo model and its draft, guesses at
+ * temperature 0.8 and 1 held as often as that within a few hundredths; greedy ones with p below 0.1 more often.
+ */
 export class ModelDrafter implements Drafter {
   readonly #shared: DraftEngine
   readonly #vocabulary: number
-  readonly #odds = new Odds()
   #settings: SamplerSettings
   #sequence: DraftSequence | undefined
-  /** Guesses of which it is not known yet whether they were right, in their order. */
-  #pending: Pending[] = []
   /** Settles when the last call has ended, in the engine too. */
   #last: Promise<unknown> = Promise.resolve()
   #isClosed = false
@@ -53,7 +46,6 @@ export class ModelDrafter implements Drafter {
   async #draft(ids: number[], most: number, signal: AbortSignal): Promise<Guess[]> {
     const guesses: Guess[] = []
     if (this.#isClosed || ids.length === 0) return guesses
-    this.#learn(ids)
     this.#sequence ??= this.#shared.take()
     const { context } = this.#shared.engine.description
     let all = 1
@@ -61,8 +53,7 @@ export class ModelDrafter implements Drafter {
       while (guesses.length < most && ids.length <= context) {
         const drawn = await this.#sequence?.draw(ids, this.#settings, signal)
         if (drawn === undefined || drawn.token >= this.#vocabulary) break
-        this.#pending.push({ position: ids.length, ...drawn })
-        const probability = this.#odds.of(drawn.probability)
+        const probability = Math.sqrt(drawn.probability)
         all *= probability
         if (all < LEAST_PROBABILITY) break
         guesses.push({ token: drawn.token, probability })
@@ -72,18 +63,6 @@ export class ModelDrafter implements Drafter {
       if (!(error instanceof EngineError)) throw error // it is dead, or has no room
     }
     return guesses
-  }
-
-  /** Where something else stands than was guessed, the tail has drawn it; what was guessed after that counts for nothing. */
-  #learn(ids: readonly number[]): void {
-    const asked = this.#pending.filter(({ position }) => position < ids.length)
-    const wrong = asked.findIndex(({ position, token }) => ids[position] !== token)
-    const settled = wrong === -1 ? ids.length - SETTLED_ROWS : (asked[wrong] as Pending).position + 1
-    for (const [index, { position, probability }] of asked.entries()) {
-      if (position < settled && (wrong === -1 || index <= wrong))
-        this.#odds.learn(probability, index !== wrong)
-    }
-    this.#pending = wrong === -1 ? asked.filter(({ position }) => position >= settled) : []
   }
 
   resample(sampler: SamplerOptions): void {
