@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander'
 import { VERSION } from '../common/index.ts'
 import { dataFolder } from '../node/index.ts'
+import { benchCommand } from './bench.ts'
 import { allowCommand, blockCommand } from './block.ts'
 import { certifyCommand } from './certify.ts'
 import { completionCommand } from './completion.ts'
@@ -55,7 +56,8 @@ const groups = (program: Command): Readonly<Record<string, Command[]>> => ({
     publishCommand()
   ],
   'The node of this machine:': [
-    ...[psCommand(), peersCommand(), pingCommand(), netcheckCommand(), logsCommand(), finishCommand()]
+    ...[psCommand(), peersCommand(), pingCommand(), netcheckCommand(), benchCommand(), logsCommand()],
+    finishCommand()
   ],
   'For others, over HTTP:': [gatewayCommand(), keysCommand()],
   'Swarms:': [joinCommand(), leaveCommand(), inviteCommand(), allowCommand(), blockCommand(), planCommand()],

@@ -1,5 +1,6 @@
 /** The composition root: one machine's Shoal process, built from its settings. */
 export { conditionsHere } from './availability.ts'
+export { type BenchInit, type BenchReport, benchmark, type Link, type OwnSpeed } from './bench.ts'
 export { changeSetting, readSettings, type Setting, type Settings } from './config.ts'
 export { Control } from './control.ts'
 export { askNode, type FinishProgress } from './instance.ts'

@@ -44,7 +44,7 @@ export {
 export { machinesOf } from './planner-machines.ts'
 export { type Route, type RouteRequest, Router } from './router.ts'
 export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
-export type { ChainHop, Costs, Demand } from './routing-cost.ts'
+export { type Busyness, type ChainHop, type Costs, costOf, type Demand } from './routing-cost.ts'
 export type { Range } from './routing-search.ts'
 export { needOf, scout } from './scout.ts'
 export type { ModelFacts, Summaries } from './summaries.ts'
