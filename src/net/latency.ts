@@ -15,22 +15,20 @@ const COPY_BYTES = 64 * 1024
 
 /**
  * libp2p writes the length, ciphertext pieces and tag of each encrypted message to the socket one by one: that
- * many system calls, packets (there is no delay by Nagle's algorithm) and read events on the other side.
+ * many system calls, packets (there is no delay by Nagle's algorithm) and read events on the other side. And it keeps
+ * what a full socket does not take, but lets streams go on whenever the socket has room, however much it has kept: on a
+ * thin link, megabytes pile up there. The socket can keep it, too, and says when nothing is left.
  */
 function writeAtOnce(connection: MultiaddrConnection): MultiaddrConnection {
   const tcp = connection as TcpConnection
-  const sendPieces = tcp.sendData.bind(tcp)
   tcp.sendData = (data) => {
-    if (data.byteLength <= COPY_BYTES) {
-      const sentBytes = data.byteLength
-      return { sentBytes, canSendMore: tcp.socket.write(data.subarray()) }
-    }
+    const sentBytes = data.byteLength
+    if (sentBytes <= COPY_BYTES) return { sentBytes, canSendMore: tcp.socket.write(data.subarray()) }
+    let canSendMore = true
     tcp.socket.cork()
-    try {
-      return sendPieces(data)
-    } finally {
-      tcp.socket.uncork()
-    }
+    for (const piece of data) canSendMore = tcp.socket.write(piece)
+    tcp.socket.uncork()
+    return { sentBytes, canSendMore }
   }
   return tcp
 }
