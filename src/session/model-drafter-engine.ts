@@ -93,7 +93,7 @@ export class DraftSequence {
         for (const token of tokens) this.#ids.push(token)
         if (!isLast) continue
         const token = result.sampled?.[0] ?? -1
-        if (token < 0 || engine.description.endTokens.includes(token)) return undefined
+        if (token < 0) return undefined
         return { token, probability: Math.exp(result.logs?.drawn[0] ?? 0) }
       }
       return undefined

@@ -47,7 +47,7 @@ export class ModelDrafter implements Drafter {
     const guesses: Guess[] = []
     if (this.#isClosed || ids.length === 0) return guesses
     this.#sequence ??= this.#shared.take()
-    const { context } = this.#shared.engine.description
+    const { context, endTokens } = this.#shared.engine.description
     let all = 1
     try {
       while (guesses.length < most && ids.length <= context) {
@@ -58,6 +58,7 @@ export class ModelDrafter implements Drafter {
         if (all < LEAST_PROBABILITY) break
         guesses.push({ token: drawn.token, probability })
         ids.push(drawn.token)
+        if (endTokens.includes(drawn.token)) break
       }
     } catch (error) {
       if (!(error instanceof EngineError)) throw error // it is dead, or has no room
