@@ -39,7 +39,7 @@ export type {
   SwarmHost,
   Verdict
 } from './types.ts'
-export { bytesPerRow, decodeRows, encodeRows, isRowCodec, ROW_CODECS, speaks } from './wire/codec.ts'
+export { bytesPerRow, decodeRows, encodeRows, ROW_CODECS, speaks } from './wire/codec.ts'
 export { WireError, type WireErrorCode } from './wire/errors.ts'
 export { encodedLength } from './wire/frame.ts'
 export { MAX_CHUNK_BYTES, MAX_CHUNKED_BYTES, MAX_PIECE_INDICES } from './wire/limits.ts'

@@ -57,9 +57,9 @@ export class ChainSession implements Session {
   #failure: SessionError | undefined
 
   constructor(components: ChainComponents, init: SessionInit) {
-    const { chain, reserve, sampler, onEvent } = init
+    const { chain, codec = 'f32', reserve, sampler, onEvent } = init
     this.#chain = new Chain(components, {
-      ...{ chain, reserve, sampler, onEvent },
+      ...{ chain, codec, reserve, sampler, onEvent },
       drawFrom: () => Math.max(0, this.#ids.length - 1),
       events: {
         tokens: (message) => this.#drawn(message),

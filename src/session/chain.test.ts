@@ -1,5 +1,6 @@
 // What a session asks of others when a hop is lost or lacks rows: hops in memory.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { RowCodec } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { type ChainEvent, openSession, Relays, type Session, type SessionComponents } from './index.ts'
 import { defaultSampler } from './sampler.ts'
@@ -151,5 +152,56 @@ describe('another sampler', () => {
     expect(host.stage('peer2').received('resample')).toEqual([{ type: 'resample', sampler }])
     draw(host.stage('peer2'), 3, 51)
     expect(await tokens).toEqual([51])
+  })
+})
+
+describe('a codec', () => {
+  const speaking = CHAIN.map((hop) => ({ ...hop, stage: { ...hop.stage, codecs: ['f32', 'q8'] } }))
+  const openIn = async (codec: RowCodec, chain: readonly ChainHop[], directory: readonly ChainHop[]) => {
+    session = await openSession(
+      { host, directory: { stages: directory, refresh: async () => {} } },
+      { chain, codec, sampler: SAMPLER, reserve: 100, waitMs: 0, onEvent: (event) => events.push(event) }
+    )
+  }
+  const codecsOf = (): unknown[] =>
+    host.controls.map(({ peer, stage }) => [peer, stage.received('open')[0]?.profile.codec])
+
+  test('is told to all hops, and to who takes over', async () => {
+    const old = place('old', 3, 6)
+    const other = place('other', 3, 6)
+    await openIn('q8', speaking, [...speaking, old, { ...other, stage: { ...other.stage, codecs: ['q8'] } }])
+    const tokens = answer(1)
+    host.stage('peer1').say(refused)
+    await linked()
+    draw(host.stage('peer2'), 3, 50)
+    expect(await tokens).toEqual([50])
+    expect(codecsOf()).toEqual(['peer0', 'peer1', 'peer2', 'other'].map((peer) => [peer, 'q8']))
+  })
+
+  test('that can’t hold the rows is given up for f32, at all hops, and the answer goes on', async () => {
+    await openIn('q8', speaking, speaking)
+    const tokens = answer(2)
+    draw(host.stage('peer2'), 3, 50)
+    const before = host.stage('peer1')
+    before.say({ type: 'refused', code: 'codec', message: 'too large' })
+    await linked()
+    expect(codecsOf()).toEqual([
+      ...speaking.map(({ peer }) => [peer, 'q8']),
+      ...speaking.map(({ peer }) => [peer, 'f32'])
+    ])
+    expect(host.stage('peer1')).not.toBe(before)
+    const { stream } = host.data.at(-1) as (typeof host.data)[number]
+    await vi.waitFor(() => expect(stream.frames[0]?.tokens).toEqual(Int32Array.of(...PROMPT, 50)), PATIENCE)
+    draw(host.stage('peer2'), 4, 51)
+    expect(await tokens).toEqual([50, 51])
+    expect(events.map(({ type }) => type)).toEqual(['repaired']) // nobody is lost
+  })
+
+  test('that a hop does not speak is an error', async () => {
+    await open([])
+    const error = await failure(
+      openSession({ host }, { chain: CHAIN, codec: 'q8', sampler: SAMPLER, reserve: 8 })
+    )
+    expect(error).toMatchObject({ code: 'INPUT', hop: 0, message: expect.stringContaining('q8') })
   })
 })

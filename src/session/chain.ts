@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { aborted } from '../common/index.ts'
-import type { SamplerOptions } from '../net/index.ts'
+import type { RowCodec, SamplerOptions } from '../net/index.ts'
 import type { Outlet } from '../stage/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { SessionError } from './errors.ts'
@@ -44,6 +44,7 @@ export type ChainEvent =
 
 export interface ChainInit {
   readonly chain: readonly ChainHop[]
+  readonly codec: RowCodec
   readonly reserve: number
   readonly sampler: SamplerOptions
   readonly onEvent: ((event: ChainEvent) => void) | undefined
@@ -81,9 +82,9 @@ export class Chain {
   #trouble: Trouble | undefined
 
   constructor(components: ChainComponents, init: ChainInit) {
-    const { reserve, sampler, drawFrom } = init
+    const { codec, reserve, sampler, drawFrom } = init
     this.#init = init
-    this.#spares = new Spares(components.source, init.chain[0] as ChainHop)
+    this.#spares = new Spares(components.source, init.chain[0] as ChainHop, codec)
     const events: HopEvents = {
       ...init.events,
       changed: () => this.#changed(),
@@ -91,7 +92,7 @@ export class Chain {
       lost: (hop, loss) => this.#lost(hop, loss)
     }
     const onEntry = (): void => this.#changed()
-    this.#route = new Route(components, { reserve, sampler, drawFrom, events, onEntry })
+    this.#route = new Route(components, { codec, reserve, sampler, drawFrom, events, onEntry })
     this.#ticker = setInterval(() => this.#tick(), TICK_MS).unref()
   }
 
@@ -203,10 +204,22 @@ export class Chain {
   }
 
   #lost(hop: Hop, loss: Loss): void {
+    if (loss.refusal === 'codec') {
+      this.#recode(loss)
+      return
+    }
     this.#trouble = { place: hop.place, loss }
     this.#spares.failed(hop.place.peer)
     void this.#refresh() // who takes over next may have come since
     if (this.hops.includes(hop)) this.#init.onEvent?.({ type: 'lost', hop: hop.place, reason: loss.message })
+    this.#changed()
+  }
+
+  /** The model has numbers that the codec can't hold: all hops are opened anew in the one that holds all. */
+  #recode(loss: Loss): void {
+    this.#route.codec = 'f32'
+    this.#spares.codec = 'f32'
+    for (const hop of this.hops) hop.lose(loss)
     this.#changed()
   }
 

@@ -11,6 +11,7 @@
 
 export type { ChainEvent } from './chain.ts'
 export type { Draw, GenerateOptions } from './chain-session.ts'
+export { type CodecChoice, chooseCodec } from './codec.ts'
 export type { Drafter, Guess } from './drafter.ts'
 export { SessionError, type SessionErrorCode } from './errors.ts'
 export { ModelDrafter, type ModelDrafterInit } from './model-drafter.ts'

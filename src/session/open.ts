@@ -1,4 +1,4 @@
-import type { SamplerOptions, SessionHost } from '../net/index.ts'
+import { type RowCodec, type SamplerOptions, type SessionHost, speaks } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import type { ChainEvent } from './chain.ts'
 import { ChainSession, type GenerateOptions, WAIT_MS } from './chain-session.ts'
@@ -18,6 +18,8 @@ export interface SessionComponents {
 export interface SessionInit {
   readonly chain: readonly ChainHop[]
   readonly sampler: SamplerOptions
+  /** What hidden states travel in; default f32. All hops have to speak it: see chooseCodec. */
+  readonly codec?: RowCodec | undefined
   /** Positions to reserve in the beginning: the prompt and a first stretch. More are asked for on the way. */
   readonly reserve: number
   /** How long opening may wait for stages that are full, restarting or lost, in milliseconds; default 60,000. */
@@ -53,6 +55,9 @@ export async function openSession(components: SessionComponents, init: SessionIn
   if (init.reserve > context) {
     throw new SessionError('INPUT', `${init.reserve} positions are asked for, the stages have ${context}.`)
   }
+  const { codec = 'f32' } = init
+  const mute = init.chain.findIndex(({ stage }) => !speaks(stage, codec))
+  if (mute >= 0) throw new SessionError('INPUT', `Hop ${mute + 1} does not speak codec ${codec}.`, mute)
   init.signal?.throwIfAborted()
   const source = directory ?? { stages: init.chain, refresh: async () => {} }
   const session = new ChainSession({ host, source, relays }, init)

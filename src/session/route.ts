@@ -1,6 +1,6 @@
 /** The hops of a session and the ways between them: opening, linking, taking hops in and out. */
 import { randomBytes } from 'node:crypto'
-import type { NextHop, Open, SamplerOptions, SessionHost } from '../net/index.ts'
+import type { NextHop, Open, RowCodec, SamplerOptions, SessionHost } from '../net/index.ts'
 import { Outlet, ReplayLog } from '../stage/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { Hop, type HopEvents, TICKET_BYTES } from './hop.ts'
@@ -17,6 +17,7 @@ export interface RouteComponents {
 }
 
 export interface RouteInit {
+  readonly codec: RowCodec
   readonly reserve: number
   readonly sampler: SamplerOptions
   /** The first position whose draw is not known yet. */
@@ -31,6 +32,8 @@ export class Route {
   readonly entry: Outlet
   /** Newcomers draw so. */
   sampler: SamplerOptions
+  /** Of all hops' frames, as newcomers are told. */
+  codec: RowCodec
   hops: Hop[] = []
   readonly #components: RouteComponents
   readonly #init: RouteInit
@@ -43,6 +46,7 @@ export class Route {
     this.#components = components
     this.#init = init
     this.sampler = init.sampler
+    this.codec = init.codec
     this.#reserve = init.reserve
     this.entry = new Outlet({
       log: new ReplayLog({ codec: 'none', rowBytes: 0 }),
@@ -120,17 +124,19 @@ export class Route {
 
   /**
    * Opens the session at `places`, which go on to `hops[to]`. Resolves to the newcomers when all have opened, or to
-   * undefined when one has failed: then all are closed.
+   * undefined when one has failed, or the codec is another one by then: then all are closed.
    */
   async open(places: readonly ChainHop[], to: number, signal: AbortSignal): Promise<Hop[] | undefined> {
     const { drawFrom, events } = this.#init
+    const { codec } = this
     const newcomers = places.map((place) => new Hop(this.#components.host, place, events, drawFrom))
     const after = this.hops[to]
     if (after !== undefined) this.#changeTicket(after)
     await Promise.all(
       newcomers.map((hop, index) => hop.open(this.#openMessage(hop, newcomers[index + 1] ?? after), signal))
     )
-    if (!newcomers.some(({ loss }) => loss !== undefined)) return newcomers
+    const isGood = codec === this.codec && newcomers.every(({ loss }) => loss === undefined)
+    if (isGood) return newcomers
     for (const hop of newcomers) void hop.close()
     return undefined
   }
@@ -145,7 +151,7 @@ export class Route {
     const { stage, start, end } = place
     return {
       ...{ type: 'open', session: id, model: stage.model, start, end, head: next === undefined },
-      ...{ profile: stage.profile, ticketIn, reserve: this.#reserve },
+      ...{ profile: { ...stage.profile, codec: this.codec }, ticketIn, reserve: this.#reserve },
       ...(next === undefined ? { sampler: this.sampler } : { next: addressOf(next) })
     }
   }

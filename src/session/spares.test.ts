@@ -8,7 +8,7 @@ const SEED = 20_260_301
 const CHAIN = [place('a', 0, 3), place('b', 3, 6), place('c', 6, 8)]
 
 function spares(others: readonly ChainHop[], chain = CHAIN): Spares {
-  return new Spares({ stages: [...chain, ...others], refresh: async () => {} }, chain[0] as ChainHop)
+  return new Spares({ stages: [...chain, ...others], refresh: async () => {} }, chain[0] as ChainHop, 'f32')
 }
 
 /** As "from-to: start-end of peer, ...". */
@@ -24,6 +24,24 @@ beforeEach(() => {
 
 afterEach(() => {
   vi.useRealTimers()
+})
+
+test('who takes over speaks what the session is in, whatever else is theirs', () => {
+  const speaking = ({ stage, ...rest }: ChainHop, codecs: string[] | undefined): ChainHop => ({
+    ...rest,
+    stage: { ...stage, codecs, profile: { ...stage.profile, codec: codecs?.[0] ?? 'f32' } }
+  })
+  const others = [
+    speaking(place('d', 3, 6), undefined),
+    speaking(place('e', 3, 6), ['f16', 'q8']),
+    place('f', 3, 6)
+  ]
+  const found = spares(others)
+  found.failed('b')
+  found.codec = 'q8'
+  expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of e')
+  found.codec = 'f32'
+  expect(words(found.replace(CHAIN, 1, 2))).toBe('1-2: 3-6 of d')
 })
 
 describe('a lost hop', () => {

@@ -1,4 +1,5 @@
 /** Who could take over which part of a chain. */
+import { type RowCodec, speaks } from '../net/index.ts'
 import { type ChainHop, findCover, type HostedStage, profileKey } from '../swarm/index.ts'
 
 /** A stage that failed is passed over for so long, doubled each time, up to the last. */
@@ -22,12 +23,15 @@ export interface Replacement {
 }
 
 export class Spares {
+  /** What whoever takes over has to speak. */
+  codec: RowCodec
   readonly #source: StageSource
   readonly #model: string
   readonly #profile: string
   readonly #failures = new Map<string, { readonly times: number; readonly until: number }>()
 
-  constructor(source: StageSource, like: HostedStage) {
+  constructor(source: StageSource, like: HostedStage, codec: RowCodec) {
+    this.codec = codec
     this.#source = source
     this.#model = like.stage.model
     this.#profile = profileKey(like.stage.profile)
@@ -56,7 +60,10 @@ export class Spares {
     const now = performance.now()
     const fits = this.#source.stages.filter(
       ({ peer, stage }) =>
-        peer !== without && stage.model === this.#model && profileKey(stage.profile) === this.#profile
+        peer !== without &&
+        stage.model === this.#model &&
+        profileKey(stage.profile) === this.#profile &&
+        speaks(stage, this.codec)
     )
     const unfailed = fits.filter(({ peer }) => !this.#failures.has(peer))
     const again = fits.filter(({ peer }) => (this.#failures.get(peer)?.until ?? 0) <= now)

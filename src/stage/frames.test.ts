@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { SampleMode } from '../net/index.ts'
+import { encodeRows, type SampleMode } from '../net/index.ts'
 import { type FrameState, judge, type Rows, rowsOf, splitRows } from './frames.ts'
 
 const SEED = 20_260_101
@@ -167,11 +167,32 @@ describe('splitRows', () => {
   })
 })
 
-test('rowsOf reads a payload as floats, in place', () => {
-  const hidden = Float32Array.of(0, 1.5, -2, 3)
-  const payload = new Uint8Array(hidden.buffer)
+describe('rowsOf', () => {
   const tokens = Int32Array.of(4, 5)
-  const frame = { epoch: 1, position: 7, tokens, sample: 'last', codec: 'f32', payload } as const
-  expect(rowsOf(frame)).toEqual({ epoch: 1, position: 7, tokens, sample: 'last', hidden })
-  expect(rowsOf({ ...frame, codec: 'none', payload: new Uint8Array(0) }).hidden).toBeUndefined()
+  const hidden = Float32Array.of(0, 1.5, -2, 3)
+  const frame = { epoch: 1, position: 7, tokens, sample: 'last' } as const
+  const rows = { epoch: 1, position: 7, tokens, sample: 'last' }
+
+  test('reads floats in place', () => {
+    const payload = new Uint8Array(hidden.buffer)
+    const got = rowsOf({ ...frame, codec: 'f32', payload }, 2)
+    expect(got).toEqual({ ...rows, hidden })
+    expect(got.hidden?.buffer).toBe(payload.buffer)
+    expect(rowsOf({ ...frame, codec: 'none', payload: new Uint8Array(0) }, 2)).toEqual(rows)
+  })
+
+  test.each(['f16', 'bf16'] as const)('decodes %s', (codec) => {
+    const payload = new Uint8Array(8)
+    encodeRows(codec, hidden, 2, payload)
+    expect(rowsOf({ ...frame, codec, payload }, 2)).toEqual({ ...rows, hidden })
+  })
+
+  test('decodes q8, each row by its own scale', () => {
+    const payload = new Uint8Array(8)
+    encodeRows('q8', hidden, 2, payload)
+    const got = rowsOf({ ...frame, codec: 'q8', payload }, 2).hidden as Float32Array
+    hidden.forEach((value, at) => {
+      expect(got[at]).toBeCloseTo(value, 1)
+    })
+  })
 })

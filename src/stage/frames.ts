@@ -1,5 +1,5 @@
 /** The frame rule (DESIGN 4) as a pure function, and the cutting of frames. */
-import type { Frame, SampleMode } from '../net/index.ts'
+import { decodeRows, type Frame, type SampleMode } from '../net/index.ts'
 
 /** What a stage holds of a session: positions `[0, length)`, as of the consumer's `epoch`. */
 export interface FrameState {
@@ -29,9 +29,6 @@ export function judge(state: FrameState, frame: Pick<Frame, 'epoch' | 'position'
   return position + frame.tokens.length <= state.length ? { action: 'drop' } : { action: 'need' }
 }
 
-/** Bytes per number of a payload in codec f32. */
-const FLOAT_BYTES = 4
-
 /** Rows of a frame, on their way through a stage. */
 export interface Rows {
   readonly epoch: number
@@ -41,11 +38,17 @@ export interface Rows {
   readonly sample: SampleMode
 }
 
-/** A frame's payload as floats. What the floats are is the engine's to check. */
-export function rowsOf(frame: Frame): Rows {
-  const { epoch, position, tokens, sample, payload } = frame
-  if (frame.codec === 'none') return { epoch, position, tokens, sample }
-  const hidden = new Float32Array(payload.buffer, payload.byteOffset, payload.byteLength / FLOAT_BYTES)
+/** A frame's payload as rows of `width` floats. What the floats are is the engine's to check. */
+export function rowsOf(frame: Frame, width: number): Rows {
+  const { epoch, position, tokens, sample, codec, payload } = frame
+  if (codec === 'none') return { epoch, position, tokens, sample }
+  const count = tokens.length * width
+  if (codec === 'f32') {
+    const hidden = new Float32Array(payload.buffer, payload.byteOffset, count)
+    return { epoch, position, tokens, hidden, sample }
+  }
+  const hidden = new Float32Array(count)
+  decodeRows(codec, payload, width, hidden)
   return { epoch, position, tokens, hidden, sample }
 }
 

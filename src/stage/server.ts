@@ -1,16 +1,18 @@
 /** Brings control and data streams of sessions together, on all stages of a node. */
 import { aborted } from '../common/index.ts'
-import type {
-  Accepted,
-  ControlMessage,
-  ControlStream,
-  DataReceiver,
-  Open,
-  Resume,
-  Rewire,
-  SessionHost,
-  StageInfo,
-  StageLoad
+import {
+  type Accepted,
+  bytesPerRow,
+  type ControlMessage,
+  type ControlStream,
+  type DataReceiver,
+  type Open,
+  type Resume,
+  type Rewire,
+  type RowCodec,
+  type SessionHost,
+  type StageInfo,
+  type StageLoad
 } from '../net/index.ts'
 import { Outlet } from './outlet.ts'
 import { type Refusal, refused } from './refusal.ts'
@@ -203,7 +205,7 @@ export class StageServer {
     const place = stage.admit(open.reserve)
     if ('code' in place) return refuse(place)
 
-    const outlet = open.head ? undefined : this.#outlet(stage, () => session)
+    const outlet = open.head ? undefined : this.#outlet(stage, open, () => session)
     const onComputed = this.#counter(stream.peer, open)
     const session = new StageSession(stage, stream, { open, place, outlet, onComputed })
     this.#sessions.add(session)
@@ -230,11 +232,12 @@ export class StageServer {
     }
   }
 
-  #outlet(stage: Stage, session: () => StageSession): Outlet {
+  #outlet(stage: Stage, { profile }: Open, session: () => StageSession): Outlet {
+    const codec = profile.codec as RowCodec // the stage has checked it
     const { logFolder: folder, logMemoryBytes: memoryBytes } = this.#init
     const log = new ReplayLog({
-      codec: 'f32',
-      rowBytes: stage.info.width * Float32Array.BYTES_PER_ELEMENT,
+      codec,
+      rowBytes: bytesPerRow(codec, stage.info.width),
       ...{ folder, ...(memoryBytes === undefined ? {} : { memoryBytes }) }
     })
     return new Outlet({

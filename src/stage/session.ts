@@ -2,16 +2,19 @@
 import type { DrawLogs, GroupResult } from '../engine/index.ts'
 import {
   type Accepted,
+  bytesPerRow,
   type ControlMessage,
   type ControlStream,
   type DataReceiver,
   type DrawLog,
   encodedLength,
+  encodeRows,
   type Frame,
   type Linked,
   type Open,
   type RefusalCode,
   type Rewire,
+  type RowCodec,
   type SamplerOptions,
   type Tokens,
   type Unlinked
@@ -46,6 +49,8 @@ export class StageSession implements Lane {
   /** The consumer's peer id. */
   readonly owner: string
   readonly stage: Stage
+  /** What its frames are written in, from the hop before and to the next one. */
+  readonly #codec: RowCodec
   readonly #place: Place
   readonly #outlet: Outlet | undefined
   readonly #timings: TimingReports
@@ -76,6 +81,7 @@ export class StageSession implements Lane {
     this.stage = stage
     this.#control = control
     this.#timings = new TimingReports((message) => this.#say(message))
+    this.#codec = open.profile.codec as RowCodec // the stage has checked it
     this.#place = place
     this.#outlet = outlet
     this.#onComputed = onComputed
@@ -265,14 +271,16 @@ export class StageSession implements Lane {
       return
     }
     this.#length = frame.position + frame.tokens.length
-    this.stage.batcher.push(this, rowsOf(frame))
+    this.stage.batcher.push(this, rowsOf(frame, this.stage.info.width))
   }
 
   /** What is wrong with a frame, beyond what its decoder has checked and the engine will. */
   #problem({ position, tokens, codec }: Frame): string | undefined {
     const { embedding } = this.stage.info
-    if ((codec === 'none') !== embedding) {
-      return embedding ? 'the first stage takes token ids' : 'this stage takes hidden states'
+    if (codec !== (embedding ? 'none' : this.#codec)) {
+      return embedding
+        ? 'the first stage takes token ids'
+        : `this stage takes hidden states in ${this.#codec}`
     }
     const end = position + tokens.length
     const { reserved } = this.#place
@@ -308,14 +316,40 @@ export class StageSession implements Lane {
     this.#computed = position + tokens.length
     this.#onComputed?.(tokens.length)
     const bytesOut =
-      this.#outlet === undefined ? this.#sendTokens(rows, result) : forward(this.#outlet, rows, result.hidden)
+      this.#outlet === undefined
+        ? this.#sendTokens(rows, result)
+        : this.#forward(this.#outlet, rows, result.hidden)
+    const rowBytes = rows.hidden === undefined ? 0 : bytesPerRow(this.#codec, this.stage.info.width)
     this.#timings.add({
       ...{ epoch, position, rows: tokens.length, bytesOut },
       queueMicroseconds: microseconds(queueMs),
       computeMicroseconds: microseconds(computeMs),
-      bytesIn: tokens.byteLength + (rows.hidden?.byteLength ?? 0)
+      bytesIn: tokens.byteLength + tokens.length * rowBytes
     })
     this.#holdOrResume()
+  }
+
+  #forward(outlet: Outlet, rows: Rows, hidden: Float32Array | undefined): number {
+    if (hidden === undefined) return 0
+    const { epoch, position, tokens, sample } = rows
+    const codec = this.#codec
+    const payload = this.#encoded(hidden, tokens.length)
+    if (payload === undefined) {
+      const what = `the rows at position ${position} have numbers that ${codec} cannot hold`
+      this.failed('codec', `${what}: this model needs another codec, such as f32`)
+      return 0
+    }
+    const frame: Frame = { epoch, position, tokens, sample, codec, payload }
+    outlet.append(frame)
+    return encodedLength(frame)
+  }
+
+  /** Undefined where the codec can't hold them. */
+  #encoded(hidden: Float32Array, rows: number): Uint8Array | undefined {
+    if (this.#codec === 'f32') return new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength)
+    const width = hidden.length / rows
+    const payload = new Uint8Array(rows * bytesPerRow(this.#codec, width))
+    return encodeRows(this.#codec, hidden, width, payload) ? payload : undefined
   }
 
   #sendTokens({ epoch, position, sample, tokens }: Rows, { sampled, logs }: GroupResult): number {
@@ -361,15 +395,6 @@ export class StageSession implements Lane {
     void Promise.all([this.#outlet?.close(), this.#control.close()]).then(() => ended.resolve())
     return this.#ending
   }
-}
-
-function forward(outlet: Outlet, rows: Rows, hidden: Float32Array | undefined): number {
-  if (hidden === undefined) return 0
-  const { epoch, position, tokens, sample } = rows
-  const payload = new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength)
-  const frame: Frame = { epoch, position, tokens, sample, codec: 'f32', payload }
-  outlet.append(frame)
-  return encodedLength(frame)
 }
 
 function logsOf(logs: DrawLogs | undefined, drawn: readonly number[]): DrawLog[] | undefined {

@@ -3,8 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { FakeReceiver } from '../../test/streams.ts'
-import type { DataSender, Frame, Open } from '../net/index.ts'
+import { FakeData, FakeReceiver } from '../../test/streams.ts'
+import type { GroupResult, RowGroup } from '../engine/index.ts'
+import {
+  bytesPerRow,
+  type DataSender,
+  encodeRows,
+  type Frame,
+  type Open,
+  ROW_CODECS,
+  type RowCodec
+} from '../net/index.ts'
 import {
   eventually,
   FREE,
@@ -299,7 +308,7 @@ test('a grammar that allows nothing more ends its session only', async () => {
   first.data.push(frame(0, 1))
   second.data.push(frame(0, 1))
   expect((await heard(first.control, 'refused')).message).toContain(
-    'the grammar allows no token after position 0'
+    'the grammar allows no token after the rows at position 0'
   )
   await heard(second.control, 'tokens')
 })
@@ -311,3 +320,73 @@ function hiddenOf(frames: readonly Frame[]): number[] {
     return Array.from(floats.filter((_, index) => index % 2 === 0))
   })
 }
+
+describe('a codec', () => {
+  const next = (codec: string): Promise<TestSession> =>
+    open({ profile: { ...node.stage.info.profile, codec } })
+
+  beforeEach(async () => {
+    node = await TestStage.start({ start: 2, blockCount: 6 }) // from the middle
+  })
+
+  function rows(codec: RowCodec, values: readonly [number, number]): Frame {
+    const payload = new Uint8Array(bytesPerRow(codec, 2))
+    encodeRows(codec, Float32Array.from(values), 2, payload)
+    return { ...frame(0, 1), codec, payload }
+  }
+
+  test.each(ROW_CODECS)('%s is what frames come in, and go on in', async (codec) => {
+    const { data } = await next(codec)
+    data.push(rows(codec, [1, 2]))
+    const [sent] = await eventually(() => {
+      expect(node.next.frames).toHaveLength(1)
+      return node.next.frames as [Frame]
+    })
+    const token = nextToken([0])
+    expect(sent).toEqual({ ...rows(codec, [token, -token]), position: 0 })
+    const [given] = node.engine.batches[0] as [RowGroup]
+    expect(given.hidden?.[1]).toBeCloseTo(2, 2)
+  })
+
+  test('that the session does not have is not taken', async () => {
+    const { control, data } = await next('f16')
+    data.push(rows('bf16', [1, 2]))
+    expect(await heard(control, 'refused')).toMatchObject({
+      code: 'input',
+      message: expect.stringContaining('f16')
+    })
+  })
+
+  test('that nobody knows is refused', async () => {
+    const profile = { ...node.stage.info.profile, codec: 'q2' }
+    const control = node.say(node.openMessage({ profile }))
+    expect(await heard(control, 'refused')).toMatchObject({
+      code: 'profile',
+      message: expect.stringContaining('q2')
+    })
+    expect(node.stage.info.codecs).toEqual(ROW_CODECS)
+  })
+
+  test('that can’t hold the rows costs the session, and nothing is sent', async () => {
+    const run = node.engine.run.bind(node.engine)
+    node.engine.run = async (groups) => {
+      const { groups: results, computeMs } = await run(groups)
+      const grown = results.map(({ hidden, ...rest }) => ({
+        ...rest,
+        hidden: hidden?.map((value) => value * 1e4)
+      }))
+      return { groups: grown as GroupResult[], computeMs }
+    }
+    const { control, data } = await next('f16')
+    data.push(rows('f16', [1, 2]))
+    expect(await heard(control, 'refused')).toMatchObject({
+      code: 'codec',
+      message: expect.stringContaining('position 0 have numbers that f16 cannot hold')
+    })
+    expect(node.next.frames).toEqual([])
+    node.next = new FakeData()
+    const other = await next('q8')
+    other.data.push(rows('q8', [1, 2]))
+    await eventually(() => expect(node.next.frames).toHaveLength(1))
+  })
+})

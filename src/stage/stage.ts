@@ -1,6 +1,14 @@
 import type { Startable } from '../common/index.ts'
 import type { Engine, LoadOptions } from '../engine/index.ts'
-import type { Open, Profile, Speed, StageInfo, StageLoad } from '../net/index.ts'
+import {
+  type Open,
+  type Profile,
+  ROW_CODECS,
+  type Speed,
+  type StageInfo,
+  type StageLoad,
+  speaks
+} from '../net/index.ts'
 import { Batcher, type Lane } from './batcher.ts'
 import { Demand } from './demand.ts'
 import type { Refusal } from './refusal.ts'
@@ -105,7 +113,7 @@ export class Stage implements Startable {
     const { start, end, blockCount } = this.#init
     const { speed } = this
     const demand = this.#demand.perMinute
-    const figures = { width, context, maxRows, sessions, speed, demand }
+    const figures = { width, codecs: ROW_CODECS, context, maxRows, sessions, speed, demand }
     return { ...this.#init, ...figures, head: end === blockCount, embedding: start === 0 }
   }
 
@@ -140,12 +148,18 @@ export class Stage implements Startable {
     if (open.reserve === 0) return { code: 'input', message: 'no positions are asked for' }
     const { profile } = open
     const differs = (Object.keys(info.profile) as (keyof Profile)[]).find(
-      (key) => profile[key] !== info.profile[key]
+      (key) => key !== 'codec' && profile[key] !== info.profile[key]
     )
     if (differs !== undefined) {
       return {
         code: 'profile',
         message: `${differs} is ${info.profile[differs]} here, not ${profile[differs]}`
+      }
+    }
+    if (!speaks(info, profile.codec)) {
+      return {
+        code: 'profile',
+        message: `codec ${profile.codec} is not spoken here: ${ROW_CODECS.join(', ')} are`
       }
     }
     return undefined

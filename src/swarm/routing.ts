@@ -78,11 +78,12 @@ function whatIsMissing(candidates: readonly HostedStage[], block: number): strin
 
 const profileKeys = new WeakMap<Profile, string>()
 
-/** Equal for equal profiles. */
+/** Equal where stages make a chain: the codec of its frames is the consumer's choice. */
 export function profileKey(profile: Profile): string {
   const known = profileKeys.get(profile)
   if (known !== undefined) return known
-  const key = JSON.stringify(Object.entries(profile).sort())
+  const { codec: _, ...shared } = profile
+  const key = JSON.stringify(Object.entries(shared).sort())
   profileKeys.set(profile, key)
   return key
 }

@@ -94,7 +94,8 @@ export const REFUSAL_CODES = [
   'busy',
   'stopping',
   'session',
-  'idle'
+  'idle',
+  'codec'
 ] as const
 
 /** Why a stage gives up a session; other strings than {@link REFUSAL_CODES} may come from newer peers. */
