@@ -49,7 +49,7 @@ export class Batcher {
 
   /** Milliseconds that the next step may well take; 0 while nothing is known. */
   get predictedMs(): number {
-    const ms = this.#cost.predict(Math.max(1, this.#pace.decoding(performance.now())))
+    const ms = this.#cost.predict(Math.max(1, this.#pace.rows(performance.now())))
     const prompts = this.#queues.values().some(({ waiting }) => waiting[0]?.isPrompt === true)
     return prompts ? ms * (1 + MOST_STALL) : ms
   }
@@ -74,6 +74,17 @@ export class Batcher {
     return this.#queues.get(lane)?.waiting.reduce((sum, { rows }) => sum + rows.tokens.length, 0) ?? 0
   }
 
+  /** The rows of a lane that are next. */
+  next(lane: Lane): Rows | undefined {
+    return this.#queues.get(lane)?.waiting[0]?.rows
+  }
+
+  /** Forgets the rows of a lane that wait. */
+  discard(lane: Lane): void {
+    const queue = this.#queues.get(lane)
+    if (queue !== undefined) queue.waiting = []
+  }
+
   push(lane: Lane, rows: Rows): void {
     const queue = this.#queues.get(lane)
     if (queue === undefined) return
@@ -81,7 +92,7 @@ export class Batcher {
     // The few rows at a prompt's end are nothing that is waited for while its beginning waits.
     const waiting = { rows, since, isPrompt: isPrompt(rows) || queue.waiting.at(-1)?.isPrompt === true }
     if (waiting.isPrompt) this.#pace.forget(lane)
-    else this.#pace.came(lane, since)
+    else this.#pace.came(lane, since, rows.tokens.length, rows.sample === 'all')
     queue.waiting.push(waiting)
     void this.#run()
   }
@@ -206,12 +217,14 @@ export class Batcher {
 
   #deliver(lane: Lane, computed: Computed, ended: number): void {
     if (!this.#queues.has(lane)) return
-    if (computed.rows.sample !== 'none') this.#pace.left(lane, ended)
     try {
       lane.computed(computed)
     } catch (error) {
       lane.failed('engine', messageOf(error))
     }
+    // Nobody waits for who is here.
+    const isAway = computed.rows.sample !== 'none' && this.#queues.get(lane)?.waiting.length === 0
+    if (isAway) this.#pace.left(lane, ended)
   }
 }
 

@@ -20,49 +20,67 @@ interface Round {
   /** Milliseconds from a row's leaving to the next one's coming, and how much they differ from that. */
   mean: number | undefined
   deviation: number
-  /** When its last row left; undefined while it has one here. */
+  /** When its last row left; undefined while it has one here, and for a stream. */
   left: number | undefined
   lastSeen: number
+  /** When it came last, and with how many rows. */
+  came: number | undefined
+  rows: number
+  /**
+   * Guesses come in windows, of which several are under way: they are no rounds, and nobody is to wait for the next one.
+   * Above 0 it is such a stream (until so many single rows have come), and `mean` is from one coming to the next.
+   */
+  windows: number
 }
 
-function decodes({ mean, lastSeen }: Round, now: number): boolean {
-  const windowMs = mean === undefined ? FIRST_WINDOW_MS : Math.max(LEAST_WINDOW_MS, ROUNDS * mean)
-  return now - lastSeen <= windowMs
+function decodes({ mean, lastSeen, windows }: Round, now: number): boolean {
+  const least = mean === undefined || windows > 0 ? FIRST_WINDOW_MS : LEAST_WINDOW_MS
+  return now - lastSeen <= Math.max(least, ROUNDS * (mean ?? 0))
 }
 
 export class Pace<Session> {
   readonly #rounds = new Map<Session, Round>()
 
-  /** A decode row came. */
-  came(session: Session, now: number): void {
-    const round = this.#rounds.get(session)
-    if (round === undefined) {
-      this.#rounds.set(session, { mean: undefined, deviation: 0, left: undefined, lastSeen: now })
-      return
-    }
-    const { left, mean } = round
+  /** Decode rows came. `isWindow`: guesses to verify, behind which others may be under way. */
+  came(session: Session, now: number, rows = 1, isWindow = false): void {
+    const round = this.#roundOf(session, now)
+    const { left, came } = round
+    const wasStream = round.windows > 0
+    round.windows = isWindow ? ROUNDS : Math.max(0, round.windows - 1)
+    const isStream = round.windows > 0
+    if (isStream !== wasStream) round.mean = undefined // of something else
     round.left = undefined
     round.lastSeen = now
-    if (left === undefined || now - left > LONGEST_ROUND_MS) return
-    const away = now - left
-    if (mean === undefined) {
+    round.came = now
+    round.rows = rows
+    const before = isStream ? came : left
+    if (before === undefined || now - before > LONGEST_ROUND_MS) return
+    const away = now - before
+    if (round.mean === undefined) {
       round.mean = away
       round.deviation = away / 2
     } else {
-      round.deviation += (Math.abs(away - mean) - round.deviation) * WEIGHT
-      round.mean = mean + (away - mean) * WEIGHT
+      round.deviation += (Math.abs(away - round.mean) - round.deviation) * WEIGHT
+      round.mean += (away - round.mean) * WEIGHT
     }
   }
 
-  /** Its row was computed, and another is expected. */
+  /** All of its rows were computed, and others are expected. */
   left(session: Session, now: number): void {
-    const round = this.#rounds.get(session)
-    if (round === undefined) {
-      this.#rounds.set(session, { mean: undefined, deviation: 0, left: now, lastSeen: now })
-    } else {
-      round.left = now
-      round.lastSeen = now
+    const round = this.#roundOf(session, now)
+    if (round.windows === 0) round.left = now
+    round.lastSeen = now
+  }
+
+  #roundOf(session: Session, now: number): Round {
+    const known = this.#rounds.get(session)
+    if (known !== undefined) return known
+    const round: Round = {
+      ...{ mean: undefined, deviation: 0, left: undefined, lastSeen: now },
+      ...{ came: undefined, rows: 1, windows: 0 }
     }
+    this.#rounds.set(session, round)
+    return round
   }
 
   /** It does not decode now. */
@@ -77,6 +95,13 @@ export class Pace<Session> {
     return count
   }
 
+  /** Rows that they have come with. */
+  rows(now: number): number {
+    let count = 0
+    for (const round of this.#rounds.values()) if (decodes(round, now)) count += round.rows
+    return count
+  }
+
   /** Whether one of them may be about to come: nobody can tell when it does, or it is due. */
   mayCome(now: number, tolerance: number): boolean {
     return this.#rounds.values().some((round) => {
@@ -86,7 +111,7 @@ export class Pace<Session> {
     })
   }
 
-  /** The shortest mean time that a session is away; Infinity while none is known. */
+  /** The shortest mean time until a session is back; Infinity while none is known. */
   get shortestMs(): number {
     let shortest = Number.POSITIVE_INFINITY
     for (const { mean } of this.#rounds.values()) shortest = Math.min(shortest, mean ?? shortest)

@@ -8,11 +8,18 @@ import type { Busy } from './busy.ts'
 import type { StepCost, StepRows } from './cost.ts'
 import type { Rows } from './frames.ts'
 import type { Pace } from './pace.ts'
-import { type Entry, type Queue, type Step, take, type Waiting } from './take.ts'
+import {
+  DECODE_ROWS,
+  type Enough,
+  type Entry,
+  type Queue,
+  rowsAhead,
+  type Step,
+  take,
+  type Waiting
+} from './take.ts'
 import { Turns } from './turns.ts'
 
-/** Frames up to this many rows are decoding (or a draft to verify), and go before prompts. */
-const DECODE_ROWS = 16
 /**
  * Share of a step that is waited for sessions that are about to come back. Who comes just after a step began waits
  * for all of it, so a quarter is well spent; a session alone is never waited for.
@@ -80,18 +87,18 @@ export class Planner {
     }
     const decodes = ready.filter((entry) => !isHeadPrompt(entry))
     const prompts = ready.filter(isHeadPrompt)
-    const mostRows = prompts.length > 0 ? limits.maxRows : Math.min(limits.maxRows, this.#wave(now))
-    const decodeRows = Math.min(mostRows, sum(decodes))
+    const enough = prompts.length > 0 ? undefined : this.#wave(now)
+    const decodeRows = Math.min(limits.maxRows, rowsOf(decodes, enough))
     const budget = prompts.length === 0 ? 0 : this.#promptBudget(decodeRows, now)
-    const promptRows = Math.min(budget, limits.maxRows - decodeRows, sum(prompts))
+    const promptRows = Math.min(budget, limits.maxRows - decodeRows, rowsOf(prompts))
     const newest = Math.max(...decodes.map(([, { waiting }]) => (waiting[0] as Waiting).since))
     const waitMs = this.#waitMs(decodeRows, promptRows, newest, now)
     if (waitMs > 0) return waitMs
     this.#readySince = undefined
     this.#free = this.#pace.decoding(now) === 0 ? Number.POSITIVE_INFINITY : this.#freeMs(now)
-    const room = { rows: mostRows, outputs: limits.maxOutputs }
+    const room = { rows: limits.maxRows, outputs: limits.maxOutputs }
     const step: Step = new Map()
-    take(queues, decodes, this.#decodeTurns, room, step)
+    take(queues, decodes, this.#decodeTurns, room, step, enough)
     room.rows = Math.min(room.rows, budget)
     take(queues, prompts, this.#promptTurns, room, step)
     return step
@@ -134,14 +141,14 @@ export class Planner {
   }
 
   /**
-   * Decode rows that a step has at most. If all sessions go round together, one stage computes and the others idle:
-   * a stage that idles cuts such a crowd into waves, as long as small steps are not much dearer than a large one.
+   * How many who decode are enough for a step. If all sessions go round together, one stage computes and the others
+   * idle: a stage that idles cuts such a crowd into waves, as long as small steps are not much dearer than a large one.
    */
-  #wave(now: number): number {
+  #wave(now: number): Enough | undefined {
     const { share } = this.#busy
-    if (share >= BUSY) return Number.POSITIVE_INFINITY
+    if (share >= BUSY) return undefined
     // Squared, since at two waves on three stages each of them would already be as large as the share allows.
-    return Math.max(1, Math.ceil(share ** 2 * this.#pace.decoding(now)), Math.ceil(this.#cost.efficientRows))
+    return { lanes: Math.ceil(share ** 2 * this.#pace.decoding(now)), rows: this.#cost.efficientRows }
   }
 
   #dueMs(now: number): number {
@@ -186,6 +193,9 @@ function isHeadPrompt([, { waiting }]: Entry): boolean {
   return head.isPrompt && (head.rows.tokens.length > 1 || head.rows.sample === 'none')
 }
 
-function sum(entries: readonly Entry[]): number {
-  return entries.reduce((rows, [, { waiting }]) => rows + (waiting[0] as Waiting).rows.tokens.length, 0)
+/** Rows that a step can have of them, where no more than `enough` are taken. */
+function rowsOf(entries: readonly Entry[], enough?: Enough): number {
+  const all = entries.reduce((rows, [, queue]) => rows + rowsAhead(queue), 0)
+  if (enough === undefined) return all
+  return Math.min(all, Math.ceil(Math.max(enough.rows, (all * enough.lanes) / entries.length, 1)))
 }

@@ -1,12 +1,11 @@
 /** One session at one stage: frames in, the frame rule, rows to the batcher, results to the next hop. */
-import type { DrawLogs, GroupResult } from '../engine/index.ts'
+import type { GroupResult } from '../engine/index.ts'
 import {
   type Accepted,
   bytesPerRow,
   type ControlMessage,
   type ControlStream,
   type DataReceiver,
-  type DrawLog,
   encodedLength,
   encodeRows,
   type Frame,
@@ -16,23 +15,22 @@ import {
   type Rewire,
   type RowCodec,
   type SamplerOptions,
-  type Tokens,
   type Unlinked
 } from '../net/index.ts'
 import { type Computed, codeOf, type Lane } from './batcher.ts'
+import { Draws } from './draws.ts'
 import { judge, type Rows, rowsOf } from './frames.ts'
 import type { Outlet } from './outlet.ts'
 import { bounded, refused } from './refusal.ts'
 import { samplerSettings } from './sampler.ts'
 import type { Place, Stage } from './stage.ts'
+import { outputsOf } from './take.ts'
 import { TimingReports } from './timings.ts'
 
 /** Batches that may wait per session before its sender is held up: one runs, one is ready, two are on the way. */
 const WAITING_BATCHES = 4
 /** A consumer whose connection broke has so long to come back; it notices within some seconds, and dials again. */
 const GRACE_MS = 30_000
-/** A consumer that comes back lacks what was under way when its connection broke: one message, or a draft's few. */
-const KEPT_DRAWS = 64
 const MAX_UINT32 = 2 ** 32 - 1
 
 export interface StageSessionInit {
@@ -70,8 +68,9 @@ export class StageSession implements Lane {
   #lastAsked = performance.now()
   /** While the engine cuts the sequence, frames wait here. */
   #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
-  /** What the tail drew last, for a consumer that comes back. */
-  #drawn: Tokens[] = []
+  readonly #draws = new Draws()
+  /** The epoch in which the tail drew something else than was guessed: what else comes of it is void. */
+  #missed: number | undefined
   /** What was said last of the way to the next hop. */
   #way: Linked | Unlinked | undefined
   #isLeaving = false
@@ -192,9 +191,7 @@ export class StageSession implements Lane {
     if (this.#isOpen) this.#sayOpened()
     if (this.#way !== undefined) this.#say(this.#way)
     if (this.#isLeaving) this.leave()
-    for (const tokens of this.#drawn) {
-      if (tokens.position + tokens.tokens.length > drawFrom) this.#say(tokens)
-    }
+    for (const tokens of this.#draws.from(drawFrom)) this.#say(tokens)
   }
 
   linked(ticket: Uint8Array): void {
@@ -253,6 +250,7 @@ export class StageSession implements Lane {
       this.#cutting.frames.push(frame)
       return
     }
+    if (frame.epoch === this.#missed) return
     const verdict = judge({ epoch: this.#epoch, length: this.#length }, frame)
     if (verdict.action === 'drop') return
     if (verdict.action === 'need') {
@@ -268,6 +266,10 @@ export class StageSession implements Lane {
     if (verdict.action === 'truncate' && verdict.length < this.#length) {
       const frames = [frame]
       this.#cutting = { frames, done: this.#truncate(verdict.length, frames) }
+      return
+    }
+    if (this.#isWrongGuess(frame)) {
+      this.#miss()
       return
     }
     this.#length = frame.position + frame.tokens.length
@@ -292,7 +294,7 @@ export class StageSession implements Lane {
     this.#length = await this.stage.batcher.truncate(this, length)
     this.#computed = Math.min(this.#computed, this.#length)
     this.#outlet?.truncate(this.#length)
-    this.#drawn = this.#drawn.filter(({ position }) => position < this.#length)
+    this.#draws.truncate(this.#length)
     this.#cutting = undefined
     // Judged again: a window that no longer reaches back that far leaves nothing, and all of it is needed again.
     for (const later of frames) this.#admit(later)
@@ -352,27 +354,37 @@ export class StageSession implements Lane {
     return encodeRows(this.#codec, hidden, width, payload) ? payload : undefined
   }
 
-  #sendTokens({ epoch, position, sample, tokens }: Rows, { sampled, logs }: GroupResult): number {
+  #sendTokens(rows: Rows, { sampled, logs }: GroupResult): number {
     if (sampled === undefined) return 0
-    const first = sample === 'all' ? position : position + tokens.length - 1
-    // -1: the grammar refused the rows before, and all draws after are void.
-    const refusedAt = sampled.indexOf(-1)
-    const drawn = Array.from(refusedAt < 0 ? sampled : sampled.subarray(0, refusedAt))
-    if (drawn.length === 0) {
-      this.failed('input', `the grammar allows no token after position ${first}`)
+    const told = this.#draws.add(rows, sampled, logs)
+    if (told === undefined && rows.epoch === this.#epoch && !this.#isGuess(rows)) {
+      this.failed('input', `the grammar allows no token after the rows at position ${rows.position}`)
       return 0
     }
-    const message: Tokens = {
-      type: 'tokens',
-      epoch,
-      position: first,
-      tokens: drawn,
-      logs: logsOf(logs, drawn)
-    }
-    this.#drawn.push(message)
-    if (this.#drawn.length > KEPT_DRAWS) this.#drawn.shift()
-    this.#say(message)
-    return drawn.length * Int32Array.BYTES_PER_ELEMENT
+    if (told !== undefined) this.#say(told)
+    const drawn = told?.tokens.length ?? 0
+    const next = this.stage.batcher.next(this)
+    const isMiss = drawn < outputsOf(rows) || (next !== undefined && this.#isWrongGuess(next))
+    if (isMiss && rows.epoch === this.#epoch) this.#miss()
+    return drawn * Int32Array.BYTES_PER_ELEMENT
+  }
+
+  /** Whether rows were sent on the guess that something else would be drawn before them. */
+  #isWrongGuess(rows: Pick<Frame, 'epoch' | 'position' | 'tokens' | 'sample'>): boolean {
+    return rows.sample === 'all' && this.#draws.differ(rows)
+  }
+
+  /** The first of these rows may be none of the answer, so that nothing has to follow it. */
+  #isGuess(rows: Rows): boolean {
+    const { endTokens } = this.stage.engine.description
+    return this.#draws.differ(rows) || (rows.sample === 'all' && endTokens.includes(rows.tokens[0] as number))
+  }
+
+  /** A guess was wrong: what waits or comes behind it is void. The consumer will raise the epoch. */
+  #miss(): void {
+    this.#missed = this.#epoch
+    this.stage.batcher.discard(this)
+    this.#length = this.#computed
   }
 
   /** Tells the consumer why, and ends. */
@@ -395,18 +407,6 @@ export class StageSession implements Lane {
     void Promise.all([this.#outlet?.close(), this.#control.close()]).then(() => ended.resolve())
     return this.#ending
   }
-}
-
-function logsOf(logs: DrawLogs | undefined, drawn: readonly number[]): DrawLog[] | undefined {
-  if (logs === undefined) return undefined
-  const count = logs.tokens.length / logs.drawn.length
-  return drawn.map((_, draw) => ({
-    log: logs.drawn[draw] as number,
-    alternatives: Array.from(logs.tokens.subarray(draw * count, (draw + 1) * count), (token, index) => ({
-      token,
-      log: logs.logs[draw * count + index] as number
-    }))
-  }))
 }
 
 function microseconds(ms: number): number {

@@ -26,6 +26,15 @@ export interface Room {
   outputs: number
 }
 
+/** So many lanes, and so many rows, are enough for a step: nobody else is taken into it then. */
+export interface Enough {
+  readonly lanes: number
+  readonly rows: number
+}
+
+/** Frames up to this many rows are decoding, as are windows of guesses that are joined to no more than this. */
+export const DECODE_ROWS = 16
+
 /**
  * Pieces of a prompt that a stage before cut are put together again up to this. Beyond it one frame per step leaves
  * the next stage something to do meanwhile.
@@ -38,8 +47,10 @@ export function take(
   entries: readonly Entry[],
   turns: Turns,
   room: Room,
-  step: Step
+  step: Step,
+  enough?: Enough
 ): void {
+  let rows = 0
   const byOwner = Map.groupBy(entries, ([lane]) => lane.owner)
   const isContended = byOwner.size > 1
   while (room.rows > 0) {
@@ -48,7 +59,9 @@ export function take(
     const line = byOwner.get(owner) as Entry[]
     const entry = line.shift() as Entry
     const [lane, queue] = entry
-    const taken = takeFrame(lane, queue, room, step)
+    const mayBegin = enough === undefined || step.size < enough.lanes || rows < enough.rows
+    const taken = mayBegin || step.has(lane) ? takeFrame(lane, queue, room, step) : 0
+    rows += taken
     if (taken > 0) {
       turns.served(owner, taken)
       queues.delete(lane)
@@ -82,15 +95,34 @@ function takeFrame(lane: Lane, queue: Queue, room: Room, step: Step): number {
 }
 
 /** Whether a lane's next frame can be run as one with what is taken of it. */
-function follows(taken: Waiting, next: Waiting | undefined): boolean {
-  return taken.rows.sample === 'none' && next?.isPrompt === true && taken.rows.epoch === next.rows.epoch
+function follows({ rows }: Waiting, next: Waiting | undefined): boolean {
+  if (next === undefined || rows.epoch !== next.rows.epoch) return false
+  if (next.isPrompt) return rows.sample === 'none'
+  return isJoined(rows, rows.tokens.length, next.rows)
+}
+
+/** Whether `next` is a window of guesses, to go with the `count` rows that are drawn after before it. */
+function isJoined({ tokens, sample }: Rows, count: number, next: Rows): boolean {
+  const isDrawn = sample === 'all' || (sample === 'last' && tokens.length === 1)
+  return isDrawn && next.sample === 'all' && count + next.tokens.length <= DECODE_ROWS
+}
+
+/** Rows of a lane that a step takes at most: those at its head, and windows that can be joined to them. */
+export function rowsAhead({ waiting }: Queue): number {
+  const head = waiting[0] as Waiting
+  let count = head.rows.tokens.length
+  for (const { rows } of head.isPrompt ? [] : waiting.slice(1)) {
+    if (rows.epoch !== head.rows.epoch || !isJoined(head.rows, count, rows)) break
+    count += rows.tokens.length
+  }
+  return count
 }
 
 function join(first: Rows, second: Rows): Rows {
   const tokens = new Int32Array(first.tokens.length + second.tokens.length)
   tokens.set(first.tokens)
   tokens.set(second.tokens, first.tokens.length)
-  const joined = { ...first, tokens, sample: second.sample }
+  const joined = { ...first, tokens, sample: first.sample === 'none' ? second.sample : 'all' }
   if (first.hidden === undefined || second.hidden === undefined) return joined
   const hidden = new Float32Array(first.hidden.length + second.hidden.length)
   hidden.set(first.hidden)
@@ -98,7 +130,8 @@ function join(first: Rows, second: Rows): Rows {
   return { ...joined, hidden }
 }
 
-function outputsOf({ tokens, sample }: Rows): number {
+/** Draws that rows ask for, each of which needs their logits. */
+export function outputsOf({ tokens, sample }: Rows): number {
   if (sample === 'none') return 0
   return sample === 'all' ? tokens.length : 1
 }
