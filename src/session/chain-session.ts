@@ -3,11 +3,12 @@ import type { DrawLog, Need, SamplerOptions, Tokens } from '../net/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
 import { Chain, type ChainComponents } from './chain.ts'
 import { SessionError } from './errors.ts'
+import type { Hop } from './hop.ts'
 import type { Session, SessionInit } from './open.ts'
+import { Speculation, type SpeculationFigures } from './speculation.ts'
 import type { HopFigures } from './statistics.ts'
+import { nextWindow } from './windows.ts'
 
-/** Rows per frame of a prompt: small enough that all stages work at once, large enough for matrix products. */
-const PREFILL_ROWS = 128
 /** Positions that are reserved beyond those in use; the next stretch is asked for when half is left. */
 const STRETCH = 512
 /** Rewinds without a token between them: recovery takes one or two, more are a stage that will never have enough. */
@@ -46,15 +47,18 @@ interface Answer {
 export class ChainSession implements Session {
   readonly #chain: Chain
   #epoch = 0
-  /** The conversation's ids. */
+  /** The conversation's ids, without what is guessed behind them. */
   #ids: number[] = []
-  /** So many of them have left, or wait at the entry for a way. */
+  /** So many of them, and of the guesses behind them, have left, or wait at the entry for a way. */
   #fed = 0
+  /** The answer's first position. */
+  #answersFrom = 0
   /** Positions that this answer may come to. */
   #limit = 0
   #rewinds = 0
   #answer: Answer | undefined
   #failure: SessionError | undefined
+  readonly #speculation: Speculation | undefined
 
   constructor(components: ChainComponents, init: SessionInit) {
     const { chain, codec = 'f32', reserve, sampler, onEvent } = init
@@ -73,6 +77,14 @@ export class ChainSession implements Session {
         this.#needed({ type: 'need', epoch: this.#epoch, length })
       }
     })
+    init.drafter?.resample(sampler)
+    this.#speculation =
+      init.drafter &&
+      new Speculation({
+        drafter: init.drafter,
+        onGuesses: () => this.#feed(),
+        rowMs: () => rowMsOf(this.#chain.hops)
+      })
   }
 
   /** See openSession. */
@@ -80,24 +92,48 @@ export class ChainSession implements Session {
     return this.#chain.open(waitMs, signal)
   }
 
-  /** The next frame leaves before anybody looks at the token: the chain must not wait for its reader. */
+  /** The next frames leave before anybody looks at the tokens: the chain must not wait for its reader. */
   #drawn({ epoch, position, tokens, logs }: Tokens): void {
     const answer = this.#answer
-    const token = tokens[0]
-    if (answer === undefined || answer.isComplete || token === undefined) return
-    // What is drawn again after a recovery has been given already.
-    if (epoch !== this.#epoch || position + 1 !== this.#ids.length || this.#fed !== this.#ids.length) return
-    const { endTokens, maxTokens } = answer.options
+    if (answer === undefined || answer.isComplete || epoch !== this.#epoch) return
+    const before = answer.drawn
+    for (const [index, token] of tokens.entries()) {
+      const at = position + index + 1
+      // What is drawn again after a recovery has been given already, and what was not asked for is nobody's.
+      if (at < this.#ids.length && this.#isGiven(token, at)) continue
+      if (at !== this.#ids.length || at > this.#fed) break
+      if (!this.#give(answer, { token, ...logs?.[index] })) break
+    }
+    if (answer.drawn === before) return
     this.#rewinds = 0
     this.#chain.advanced()
-    answer.drawn += 1
-    answer.isComplete = endTokens.has(token) || answer.drawn >= maxTokens
-    if (!answer.isComplete) {
-      this.#ids.push(token)
+    if (answer.isComplete) this.#speculation?.rest()
+    else {
+      this.#speculation?.drawn(answer.drawn - before, this.#ids.length)
       this.#feed()
     }
-    answer.queue.push({ token, ...logs?.[0] })
     answer.wake()
+  }
+
+  /** A tail that draws otherwise than what was given takes no rows after that in this epoch. */
+  #isGiven(token: number, at: number): boolean {
+    if (at < this.#answersFrom || token === this.#ids[at]) return true
+    this.#needed({ type: 'need', epoch: this.#epoch, length: at })
+    return false
+  }
+
+  /** False where what was drawn behind it is void. */
+  #give(answer: Answer, draw: Draw): boolean {
+    const { endTokens, maxTokens } = answer.options
+    const isGuessed = this.#speculation?.compare(draw.token) ?? false
+    answer.queue.push(draw)
+    answer.drawn += 1
+    answer.isComplete = endTokens.has(draw.token) || answer.drawn >= maxTokens
+    if (answer.isComplete) return false
+    this.#ids.push(draw.token)
+    if (isGuessed || this.#fed < this.#ids.length) return true
+    this.#cut(this.#ids.length - 1) // something else has left in its place
+    return false
   }
 
   /** Ids are all that the first stage needs: everyone is taken back to what one lacks. */
@@ -109,7 +145,8 @@ export class ChainSession implements Session {
       this.#fail(new SessionError('LOST', what))
       return
     }
-    this.#cut(length)
+    this.#speculation?.drop()
+    this.#cut(Math.min(length, this.#ids.length - 1))
     this.#feed()
   }
 
@@ -119,24 +156,31 @@ export class ChainSession implements Session {
     this.#chain.entry.truncate(length)
   }
 
-  /** Gives to the chain what has not left yet and has room. */
+  /** Gives to the chain what has not left yet and has room: ids, and the guesses that there are behind them. */
   #feed(): void {
-    while (this.#fed < this.#ids.length) {
+    const ids = this.#ids
+    const answer = this.#answer
+    const speculation = answer?.isComplete === false ? this.#speculation : undefined
+    speculation?.draft({ ids, limit: this.#limit, endTokens: answer?.options.endTokens ?? new Set() })
+    const guesses = speculation?.tokens ?? []
+    const end = ids.length + guesses.length
+    for (;;) {
       const position = this.#fed
-      const room = this.#chain.capacity - position
-      const count = Math.min(PREFILL_ROWS, this.#ids.length - position, room)
-      if (count <= 0) break // there will be room, or a hop less
-      const tokens = Int32Array.from(this.#ids.slice(position, position + count))
-      this.#fed += count
-      const sample = this.#fed === this.#ids.length ? 'last' : 'none'
+      const { capacity } = this.#chain
+      const next = nextWindow({ fed: position, certain: ids.length, end, capacity })
+      if (next === undefined) break
+      this.#fed += next.count
+      const rows = [...ids.slice(position, this.#fed), ...guesses.slice(Math.max(0, position - ids.length))]
+      const tokens = Int32Array.from(rows.slice(0, next.count))
+      const { sample } = next
       const codec = 'none'
       this.#chain.entry.append({ epoch: this.#epoch, position, tokens, sample, codec, payload: NO_PAYLOAD })
       this.#chain.fed()
+      if (sample !== 'none')
+        speculation?.sent(position, Math.max(0, this.#fed - Math.max(position, ids.length)))
     }
-    const isShort = this.#chain.capacity - this.#ids.length < STRETCH / 2
-    if (this.#answer !== undefined && isShort) {
-      this.#chain.extend(Math.min(this.#limit, this.#ids.length + STRETCH))
-    }
+    const isShort = this.#chain.capacity - end < STRETCH / 2
+    if (answer !== undefined && isShort) this.#chain.extend(Math.min(this.#limit, end + STRETCH))
   }
 
   async *generate(tokens: Int32Array, options: GenerateOptions): AsyncGenerator<number, void> {
@@ -165,6 +209,7 @@ export class ChainSession implements Session {
     try {
       // Before anybody is asked to take over from a tail that was lost meanwhile.
       const resampled = sampler === undefined ? undefined : this.#chain.resample(sampler)
+      if (sampler !== undefined) this.#speculation?.resample(sampler)
       this.#chain.activate(waitMs)
       if (resampled !== undefined) await resampled
       this.#begin(tokens)
@@ -182,6 +227,7 @@ export class ChainSession implements Session {
       }
     } finally {
       signal?.removeEventListener('abort', abort)
+      this.#speculation?.rest()
       this.#answer = undefined
       this.#chain.rest()
     }
@@ -194,6 +240,7 @@ export class ChainSession implements Session {
     while (same < limit && this.#ids[same] === tokens[same]) same++
     if (same < this.#fed) this.#cut(same)
     this.#ids = Array.from(tokens)
+    this.#answersFrom = tokens.length
     this.#rewinds = 0
     this.#feed()
   }
@@ -207,6 +254,10 @@ export class ChainSession implements Session {
     return this.#chain.hops.map(({ statistics }) => statistics.figures)
   }
 
+  get speculation(): SpeculationFigures | undefined {
+    return this.#speculation?.figures
+  }
+
   #fail(error: SessionError): void {
     this.#failure = error
     this.#answer?.wake()
@@ -215,8 +266,18 @@ export class ChainSession implements Session {
   /** The stages' last timings are in `figures` after that. */
   async close(): Promise<void> {
     this.#fail(new SessionError('CLOSED', 'The session was closed.'))
-    await this.#chain.close()
+    await Promise.all([this.#chain.close(), this.#speculation?.close()])
   }
+}
+
+/** What a further row costs all of them together, in milliseconds, where each has told enough. */
+function rowMsOf(hops: readonly Hop[]): number | undefined {
+  let sum = 0
+  for (const { statistics } of hops) {
+    if (statistics.rowMs === undefined) return undefined
+    sum += statistics.rowMs
+  }
+  return sum
 }
 
 function withProgress({ code, message, hop }: SessionError, drawn: number): SessionError {

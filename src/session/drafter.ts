@@ -16,11 +16,13 @@ export interface Drafter {
    * At most `most` tokens that may follow `ids`, in their order; none where it has no idea. `ids` is the conversation,
    * with the guesses that are under way at its end; since the last call it has grown, or differs from anywhere on.
    * What it gives at once is sent at once. Rejects with the signal's reason; what else fails counts as no guess.
+   * The first `certain` ids are no guesses: there it can learn what became of its own.
    */
   draft(
     ids: readonly number[],
     most: number,
-    signal: AbortSignal
+    signal: AbortSignal,
+    certain: number
   ): readonly Guess[] | Promise<readonly Guess[]>
   /** The tail draws so from now on: who draws, draws alike, with the same random number at each position. */
   resample(sampler: SamplerOptions): void

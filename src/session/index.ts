@@ -9,6 +9,7 @@
  * ```
  */
 
+export { BestDrafter } from './best-drafter.ts'
 export type { ChainEvent } from './chain.ts'
 export type { Draw, GenerateOptions } from './chain-session.ts'
 export { type CodecChoice, chooseCodec } from './codec.ts'
@@ -16,8 +17,10 @@ export type { Drafter, Guess } from './drafter.ts'
 export { SessionError, type SessionErrorCode } from './errors.ts'
 export { ModelDrafter, type ModelDrafterInit } from './model-drafter.ts'
 export { DraftEngine } from './model-drafter-engine.ts'
+export { NgramDrafter } from './ngram-drafter.ts'
 export { openSession, type Session, type SessionComponents, type SessionInit } from './open.ts'
 export { Relays } from './relay.ts'
 export { defaultSampler } from './sampler.ts'
 export type { StageSource } from './spares.ts'
+export type { SpeculationFigures } from './speculation.ts'
 export { type HopFigures, HopStatistics } from './statistics.ts'

@@ -2,9 +2,11 @@ import { type RowCodec, type SamplerOptions, type SessionHost, speaks } from '..
 import type { ChainHop } from '../swarm/index.ts'
 import type { ChainEvent } from './chain.ts'
 import { ChainSession, type GenerateOptions, WAIT_MS } from './chain-session.ts'
+import type { Drafter } from './drafter.ts'
 import { SessionError } from './errors.ts'
 import type { Relays } from './relay.ts'
 import type { StageSource } from './spares.ts'
+import type { SpeculationFigures } from './speculation.ts'
 import type { HopFigures } from './statistics.ts'
 
 export interface SessionComponents {
@@ -24,6 +26,8 @@ export interface SessionInit {
   readonly reserve: number
   /** How long opening may wait for stages that are full, restarting or lost, in milliseconds; default 60,000. */
   readonly waitMs?: number
+  /** Guesses what is drawn next, for this session alone, which closes it; without one nothing is guessed. */
+  readonly drafter?: Drafter
   /** What happens to the chain, also between answers. */
   readonly onEvent?: (event: ChainEvent) => void
   readonly signal?: AbortSignal
@@ -40,6 +44,8 @@ export interface Session {
   readonly chain: readonly ChainHop[]
   /** Per hop of the chain as it is now. */
   readonly figures: readonly HopFigures[]
+  /** What guessing was like so far; undefined without a drafter. */
+  readonly speculation: SpeculationFigures | undefined
   /** Frees the session at every hop. */
   close(): Promise<void>
 }

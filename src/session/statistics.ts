@@ -1,30 +1,39 @@
 import type { FrameTiming } from '../net/index.ts'
+import { WINDOW_ROWS } from './windows.ts'
 
 /** The medians are of as many decoded tokens: a long session's last ones say how it is now. */
 const MOST_TOKENS = 4_096
+/** What further rows cost is about now. */
+const MOST_WINDOWS = 32
 
-/** Per decoded token, medians over the session. Times in milliseconds. */
+/** Medians over the session, per token that was decoded in a frame of its own. Times in milliseconds. */
 export interface HopFigures {
   readonly queueMs: number
   readonly computeMs: number
   /** What the hop sent on: a frame to the next stage, or the token's id to the consumer. */
   readonly bytesOut: number
-  /** Tokens that the figures are of. */
+  /** Tokens that the figures are of: those that were guessed, and came in a window, are none. */
   readonly tokens: number
-  /** Rows computed, of prompts and of tokens. */
+  /** Rows computed: of prompts, of tokens, and of wrong guesses. */
   readonly rows: number
 }
 
 /** Collects what one stage reports of its frames. */
 export class HopStatistics {
   readonly #decoded: FrameTiming[] = []
+  /** The last frames that no prompt's rows were in, whatever their rows, and the last with a prompt's. */
+  readonly #windows: FrameTiming[] = []
+  #prompt: FrameTiming | undefined
   #rows = 0
+  #rowMs: number | undefined
+  #isStale = false
 
   add(timing: FrameTiming): void {
     this.#rows += timing.rows
-    if (timing.rows > 1) return
-    this.#decoded.push(timing)
-    if (this.#decoded.length > MOST_TOKENS) this.#decoded.shift()
+    this.#isStale = true
+    if (timing.rows === 1) keep(this.#decoded, timing, MOST_TOKENS)
+    if (timing.rows <= WINDOW_ROWS) keep(this.#windows, timing, MOST_WINDOWS)
+    else this.#prompt = timing
   }
 
   get figures(): HopFigures {
@@ -37,6 +46,33 @@ export class HopStatistics {
       rows: this.#rows
     }
   }
+
+  /**
+   * What a further row of a window takes to compute, in milliseconds; of the last windows, or of a prompt's rows.
+   * Undefined while there were neither.
+   */
+  get rowMs(): number | undefined {
+    if (this.#isStale) this.#rowMs = this.#slope()
+    this.#isStale = false
+    return this.#rowMs
+  }
+
+  /** The median of all pairs of frames (Theil-Sen): one hiccup changes nothing. */
+  #slope(): number | undefined {
+    const slopes = this.#windows.flatMap((first, index) =>
+      this.#windows.slice(index + 1).flatMap((second) => {
+        const rows = second.rows - first.rows
+        return rows === 0 ? [] : [(second.computeMicroseconds - first.computeMicroseconds) / rows]
+      })
+    )
+    if (slopes.length > 0) return Math.max(0, median(slopes)) / 1000
+    return this.#prompt && this.#prompt.computeMicroseconds / this.#prompt.rows / 1000
+  }
+}
+
+function keep(timings: FrameTiming[], timing: FrameTiming, most: number): void {
+  timings.push(timing)
+  if (timings.length > most) timings.shift()
 }
 
 function median(values: readonly number[]): number {

@@ -1,0 +1,114 @@
+/**
+ * Whether guessing pays, by what tokens take with and without it in the same session. Where it plainly does, nothing is
+ * tried; where it is in doubt, some tokens are decoded without; where it does not, it is off and tried again now and then.
+ */
+
+/** With guesses a token has to take so much less than without; once it does, so little less will do. */
+const PAYS = 0.95
+const STILL_PAYS = 0.99
+/** Below this share of a row's round trip, it plainly pays. */
+const PLAINLY = 0.8
+/** Tokens that tell something. */
+const TRIAL_TOKENS = 8
+/** Tokens that a mean goes back. */
+const MEMORY = 32
+/** One hiccup counts as no more than so many times the mean. */
+const MOST_SURPRISE = 4
+/** What was measured without guesses is believed for so many tokens. */
+const FRESH_TOKENS = 512
+/** What trials lose, of the time until the next one. */
+const LOSS_SHARE = 0.005
+/** Even where a trial cost nothing. */
+const LEAST_OFF_TOKENS = 64
+
+class Mean {
+  #ms = 0
+  tokens = 0
+
+  add(ms: number, tokens: number): void {
+    const limited = this.tokens < TRIAL_TOKENS ? ms : Math.min(ms, MOST_SURPRISE * this.value * tokens)
+    if (this.tokens > MEMORY) {
+      this.#ms *= MEMORY / this.tokens
+      this.tokens = MEMORY
+    }
+    this.#ms += limited
+    this.tokens += tokens
+  }
+
+  get isKnown(): boolean {
+    return this.tokens >= TRIAL_TOKENS
+  }
+
+  /** Milliseconds per token. */
+  get value(): number {
+    return this.#ms / this.tokens
+  }
+
+  forget(): void {
+    this.#ms = 0
+    this.tokens = 0
+  }
+}
+
+export class Governor {
+  #mode: 'on' | 'compare' | 'off' = 'on'
+  readonly #with = new Mean()
+  readonly #without = new Mean()
+  /** Tokens since something was measured without guesses. */
+  #age = 0
+  /** Until it is tried again. */
+  #offMs = 0
+  #offTokens = 0
+
+  get isOn(): boolean {
+    return this.#mode === 'on'
+  }
+
+  /** Milliseconds that a token takes now. */
+  get tokenMs(): number | undefined {
+    const now = this.isOn && this.#with.isKnown ? this.#with : this.#without
+    return now.isKnown ? now.value : undefined
+  }
+
+  /**
+   * So many tokens came after `ms`. `isGuessed`: meanwhile guesses were made or under way. `roundTripMs`: what a row
+   * took at least until it was drawn after, which is what a token takes without guesses.
+   */
+  drawn(tokens: number, ms: number, isGuessed: boolean, roundTripMs: number | undefined): void {
+    if (isGuessed) {
+      this.#with.add(ms, tokens)
+      this.#age += tokens
+    } else {
+      if (this.#age >= FRESH_TOKENS) this.#without.forget()
+      this.#without.add(ms, tokens)
+      this.#age = 0
+    }
+    if (this.#mode === 'off') this.#wait(tokens, ms)
+    else if (this.#with.isKnown) this.#judge(roundTripMs)
+  }
+
+  #judge(roundTripMs: number | undefined): void {
+    const ms = this.#with.value
+    if (roundTripMs !== undefined && ms < PLAINLY * roundTripMs) {
+      this.#mode = 'on'
+      return
+    }
+    if (!this.#without.isKnown || this.#age >= FRESH_TOKENS) {
+      this.#mode = 'compare'
+      return
+    }
+    const without = this.#without.value
+    const limit = this.#mode === 'on' ? STILL_PAYS : PAYS
+    this.#mode = ms <= limit * without ? 'on' : 'off'
+    this.#offMs = (Math.max(0, ms - without) * TRIAL_TOKENS) / LOSS_SHARE
+    this.#offTokens = LEAST_OFF_TOKENS
+  }
+
+  #wait(tokens: number, ms: number): void {
+    this.#offMs -= ms
+    this.#offTokens -= tokens
+    if (this.#offMs > 0 || this.#offTokens > 0) return
+    this.#mode = 'on'
+    this.#with.forget()
+  }
+}

@@ -1,0 +1,101 @@
+/** How far to guess: until the next guess is likely to cost more time than it saves. */
+import { Governor } from './governor.ts'
+
+/** Round trips that the shortest one is taken of: longer ones waited behind others. */
+const ROUND_TRIPS = 16
+/** Share of a token's time that a guess costs, before anything was measured. */
+const FIRST_COST = 0.1
+/** A drafter that takes its time is asked for what it makes in this share of a round trip, so that the first ones leave soon. */
+const WINDOW_SHARE = 0.02
+const LEAST_WINDOW = 2
+const FIRST_WINDOW = 4
+/** Weight of a draft's time in the mean. */
+const WEIGHT = 1 / 8
+
+interface Window {
+  readonly position: number
+  readonly at: number
+}
+
+export class Horizon {
+  readonly #governor = new Governor()
+  readonly #rowMs: () => number | undefined
+  /** Frames to be drawn after, in their order. */
+  #windows: Window[] = []
+  #roundTrips: number[] = []
+  /** Milliseconds per guess of a drafter that takes its time. */
+  #draftMs: number | undefined
+  /** When tokens came last in this answer, and whether guesses were made or under way since. */
+  #last: number | undefined
+  #isGuessed = false
+
+  /** `rowMs`: what a further row costs all stages together, in milliseconds, where it is known. */
+  constructor(rowMs: () => number | undefined) {
+    this.#rowMs = rowMs
+  }
+
+  get isOn(): boolean {
+    return this.#governor.isOn
+  }
+
+  /** That a guess holds, with all before it: below this it costs more than it saves. */
+  get leastProbability(): number {
+    const tokenMs = this.#governor.tokenMs ?? this.#roundTripMs
+    const rowMs = this.#rowMs()
+    if (tokenMs === undefined || rowMs === undefined) return FIRST_COST
+    return Math.min(1, (rowMs + (this.#draftMs ?? 0)) / tokenMs)
+  }
+
+  /** Guesses to ask a drafter for that takes its time. */
+  get windowRows(): number {
+    const roundTripMs = this.#roundTripMs
+    if (this.#draftMs === undefined || roundTripMs === undefined) return FIRST_WINDOW
+    return Math.max(LEAST_WINDOW, Math.ceil((WINDOW_SHARE * roundTripMs) / this.#draftMs))
+  }
+
+  get #roundTripMs(): number | undefined {
+    return this.#roundTrips.length === 0 ? undefined : Math.min(...this.#roundTrips)
+  }
+
+  /** Rows to be drawn after have left, some of them guesses. */
+  sent(position: number, isGuessed: boolean): void {
+    if (this.#last !== undefined) this.#windows.push({ position, at: performance.now() })
+    if (isGuessed) this.#isGuessed = true
+  }
+
+  /** A draft that took its time. */
+  drafted(ms: number, guesses: number): void {
+    const each = ms / Math.max(1, guesses)
+    this.#draftMs = this.#draftMs === undefined ? each : this.#draftMs + (each - this.#draftMs) * WEIGHT
+  }
+
+  /** Guesses are being made. */
+  drafting(): void {
+    this.#isGuessed = true
+  }
+
+  /** `tokens` were drawn, so that ids before `certain` are; `isGuessing`: guesses are under way or being made still. */
+  drawn(tokens: number, certain: number, isGuessing: boolean): void {
+    const now = performance.now()
+    while (this.#windows[0] !== undefined && this.#windows[0].position < certain - 1) {
+      this.#roundTrips.push(now - (this.#windows.shift() as Window).at)
+      if (this.#roundTrips.length > ROUND_TRIPS) this.#roundTrips.shift()
+    }
+    if (this.#last !== undefined) {
+      this.#governor.drawn(tokens, now - this.#last, this.#isGuessed, this.#roundTripMs)
+    }
+    this.#last = now
+    this.#isGuessed = isGuessing
+  }
+
+  /** What is under way is void. */
+  cut(): void {
+    this.#windows = []
+  }
+
+  /** The answer has ended. */
+  rest(): void {
+    this.cut()
+    this.#last = undefined
+  }
+}
