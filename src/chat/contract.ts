@@ -132,6 +132,12 @@ export interface HopReport {
   readonly bytesOut: number
 }
 
+/** Tokens that were guessed before they were drawn, and how many of the guesses were right. */
+export interface Guessed {
+  readonly guessed: number
+  readonly right: number
+}
+
 /** Where the time went, in milliseconds. */
 export interface Timings {
   readonly templateMs: number
@@ -176,6 +182,8 @@ export type AnswerEvent =
       readonly stop?: string | undefined
       readonly usage: Usage
       readonly timings: Timings
+      /** Absent: nothing was to be guessed. */
+      readonly guesses?: Guessed | undefined
       readonly hops: readonly HopReport[]
     }
 

@@ -1,7 +1,7 @@
 /** One answer: tokens as a session draws them, told as text, reasoning, calls, and what happens to the chain. */
 import type { ChainEvent, Draw, Session } from '../session/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import type { AnswerEvent, AnswerRequest, DrawnLog, HopReport, TokenLog, Usage } from './contract.ts'
+import type { AnswerEvent, AnswerRequest, DrawnLog, Guessed, HopReport, TokenLog, Usage } from './contract.ts'
 import type { Conversation } from './conversations.ts'
 import type { Inbox } from './inbox.ts'
 import type { ModelText, Prompt } from './model-text.ts'
@@ -36,6 +36,7 @@ export async function* tell(
   const done = new AbortController()
   let waitsFor: string | undefined
   const startedAt = performance.now()
+  const before = session.speculation
   const drawn = draw(conversation, text.endTokens, inbox, AbortSignal.any([init.signal, done.signal]))
   try {
     for await (const arrival of inbox) {
@@ -64,8 +65,15 @@ export async function* tell(
       firstTokenMs: (firstAt ?? startedAt) - startedAt,
       decodeMs: (lastAt ?? startedAt) - (firstAt ?? startedAt)
     },
+    guesses: guessesSince(before, session),
     hops: hopsOf(session)
   }
+}
+
+function guessesSince(before: Session['speculation'], { speculation }: Session): Guessed | undefined {
+  if (speculation === undefined) return undefined
+  const { sent, right } = speculation
+  return { guessed: sent - (before?.sent ?? 0), right: right - (before?.right ?? 0) }
 }
 
 /** Resolves when the session is free again; never rejects. */

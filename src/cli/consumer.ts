@@ -9,7 +9,8 @@ import {
   type NamedModel,
   Node,
   neighboursFolder,
-  readSwarmFile
+  readSwarmFile,
+  type SpeculationSettings
 } from '../node/index.ts'
 import { UsageError } from './lifetime.ts'
 
@@ -21,6 +22,8 @@ export interface ConsumerOptions {
   readonly peer?: readonly string[]
   readonly store?: string
   readonly offline?: boolean
+  readonly draft?: string
+  readonly speculation?: boolean
 }
 
 type Say = (message: string) => void
@@ -34,10 +37,19 @@ export async function consumerNode(options: ConsumerOptions, say: Say = console.
     joined: await readSwarmFile(dataDir),
     neighbours: neighboursFolder(),
     library: { ...libraryInit(options, say), report: warn },
+    speculation: speculationOf(options),
     onProgress: (message, level) => {
       if (level === 'warning') warn(message)
     }
   })
+}
+
+/** As `--draft` and `--no-speculation` have it. */
+export function speculationOf({
+  draft,
+  speculation = true
+}: Pick<ConsumerOptions, 'draft' | 'speculation'>): SpeculationSettings {
+  return { draft, isOff: !speculation }
 }
 
 /** Starts the node only where others have to be asked what is meant. */

@@ -4,7 +4,15 @@ import type { GatewayInit, LogEntry } from '../gateway/index.ts'
 import { dataFolder, NodeGateway } from '../node/index.ts'
 import { type ConsumerOptions, consumerNode } from './consumer.ts'
 import { Lifetime, UsageError, withStarted } from './lifetime.ts'
-import { API_PORT, collect, integer, peerOption, storeOption } from './options.ts'
+import {
+  API_PORT,
+  collect,
+  draftOption,
+  integer,
+  noSpeculationOption,
+  peerOption,
+  storeOption
+} from './options.ts'
 import { mayChat, note } from './output.ts'
 
 interface GatewayOptions extends ConsumerOptions {
@@ -52,6 +60,8 @@ export function gatewayCommand(): Command {
     .option('--tokens-per-minute <count>', 'of each address without a key', integer(1, 1e9), 30_000)
     .option('--open-metrics', 'let anybody read /metrics (default: whoever has a key)')
     .addOption(peerOption())
+    .addOption(draftOption())
+    .addOption(noSpeculationOption())
     .addOption(storeOption())
     .option('--data-dir <folder>', 'the folder of the node, as "shoal up" was given it', dataFolder())
     .option('--json', 'print one JSON object when ready')

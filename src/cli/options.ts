@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { InvalidArgumentError, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
+import { resolveName } from '../models/index.ts'
 
 export const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 
@@ -101,6 +102,30 @@ export function peerOption(): Option {
   return new Option('--peer <address>', 'a node to connect to (may be given several times)')
     .argParser(addresses)
     .default([], 'none')
+}
+
+export function draftOption(): Option {
+  return new Option(
+    '--draft <model>',
+    'a small model with the same tokenizer that writes ahead, fetched if need be; "none": none (default: the one that ' +
+      'the catalogue names, where it is here already)'
+  ).argParser(draftName)
+}
+
+function draftName(text: string): string {
+  try {
+    if (text !== 'none') resolveName(text)
+    return text
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message)
+  }
+}
+
+export function noSpeculationOption(): Option {
+  return new Option(
+    '--no-speculation',
+    'guess nothing ahead; the text is the same, over long ways it comes slower'
+  )
 }
 
 export function storeOption(): Option {

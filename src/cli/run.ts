@@ -9,7 +9,7 @@ import { Dialogue, Lines, type Parameters, Repl, reportInWords, show } from './c
 import { consumerNode } from './consumer.ts'
 import { INTERRUPTED, Interrupts, UsageError, withStarted } from './lifetime.ts'
 import { type Asked, byName } from './models-by-name.ts'
-import { decimal, integer, peerOption, storeOption } from './options.ts'
+import { decimal, draftOption, integer, noSpeculationOption, peerOption, storeOption } from './options.ts'
 import { note } from './output.ts'
 import { Progress } from './progress.ts'
 
@@ -18,6 +18,8 @@ interface RunOptions extends Parameters {
   readonly store?: string
   readonly dataDir: string
   readonly offline?: boolean
+  readonly draft?: string
+  readonly speculation: boolean
   readonly maxTokens?: number
   readonly schema?: string
   readonly system?: string
@@ -55,6 +57,8 @@ export function runCommand(): Command {
     .option('--system <text>', 'a system message')
     .option('--schema <file>', 'a JSON schema: the answer is JSON that it allows')
     .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
+    .addOption(draftOption())
+    .addOption(noSpeculationOption())
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
     .option('-v, --verbose', 'print the chain and its timings')

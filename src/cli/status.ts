@@ -59,7 +59,18 @@ export async function askStatus(dataDir: string, signal: AbortSignal): Promise<N
 }
 
 export function statusInWords(status: NodeStatus): string[] {
-  const { peer, version, uptimeSeconds, peers, sessions, hosting, placement, models, join } = status
+  const {
+    peer,
+    version,
+    uptimeSeconds,
+    peers,
+    sessions,
+    hosting,
+    placement,
+    models,
+    join,
+    drafts = []
+  } = status
   const spans = hosting.map(
     ({ start, end, blockCount, name }) => `hosts blocks ${start}-${end} of ${blockCount}, ${name}`
   )
@@ -71,6 +82,7 @@ export function statusInWords(status: NodeStatus): string[] {
     ...(placement === '' ? [] : [`now: ${placement}`]),
     `${count(peers.length, 'peer')}, ${count(sessions, 'session')}`,
     ...models.map(modelInWords),
+    ...drafts.map((name) => `${name} writes ahead for others`),
     ...asked.flatMap((step) => [
       stepInWords(step),
       ...(step.advice === undefined ? [] : [`  -> ${step.advice}`])

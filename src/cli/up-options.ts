@@ -20,6 +20,8 @@ export interface UpOptions {
   readonly kvType: KvType
   readonly upload?: number
   readonly disk?: number
+  readonly draft?: string
+  readonly speculation: boolean
   readonly store?: string
   readonly api: boolean
   readonly port?: number

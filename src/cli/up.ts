@@ -14,7 +14,7 @@ import {
   neighboursFolder,
   readSharingFile
 } from '../node/index.ts'
-import { libraryInit } from './consumer.ts'
+import { libraryInit, speculationOf } from './consumer.ts'
 import { sessionCount } from './finish.ts'
 import { askToJoin } from './join.ts'
 import { INTERRUPTED, Lifetime, UsageError, withStarted } from './lifetime.ts'
@@ -24,8 +24,10 @@ import {
   bytes,
   collect,
   DEMO_MODEL,
+  draftOption,
   integer,
   kvTypeOption,
+  noSpeculationOption,
   peerOption,
   storeOption,
   uploadOption
@@ -83,6 +85,8 @@ export function upCommand(): Command {
     .option('--no-api', 'answer no programs and pages')
     .option('--concurrency <count>', 'their answers at once (default: --sessions)', integer(1, 10_000))
     .option('--queue <count>', 'their requests that wait for that (default: 256)', integer(0, 100_000))
+    .addOption(draftOption())
+    .addOption(noSpeculationOption())
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where identity and blocks are kept, for one node at a time', dataFolder())
     .option('--json', 'print one JSON object when ready')
@@ -121,6 +125,7 @@ async function up(options: UpOptions): Promise<void> {
     ...(listen === undefined ? {} : { listen }),
     peers: peer,
     library,
+    speculation: speculationOf(options),
     startsSharing: startsSharing(options, decided),
     acceptPlans: options.acceptPlans ?? false,
     ...(options.blocks === undefined

@@ -29,6 +29,7 @@ export class Metrics {
   readonly delaySeconds: Histogram
   readonly spanSeconds: Histogram<'span'>
   readonly tokens: Counter<'model' | 'kind'>
+  readonly guesses: Counter<'model' | 'kind'>
   readonly answers: Counter<'model' | 'outcome'>
   readonly chainEvents: Counter<'change'>
   readonly refused: Counter<'reason'>
@@ -74,6 +75,10 @@ export class Metrics {
     })
     this.tokens = new Counter({
       ...named('tokens_total', 'Tokens of prompts and answers'),
+      labelNames: ['model', 'kind']
+    })
+    this.guesses = new Counter({
+      ...named('guesses_total', 'Tokens that were guessed before they were drawn'),
       labelNames: ['model', 'kind']
     })
     this.answers = new Counter({

@@ -114,9 +114,9 @@ class Watch {
         this.#components.metrics.chainEvents.inc({ change: event.change })
         break
       case 'end': {
-        const { reason: outcome, usage, timings, hops } = event
+        const { reason: outcome, usage, timings, guesses, hops } = event
         this.#spend(usage.answerTokens - record.tokens)
-        Object.assign(record, { outcome, usage, timings, hops })
+        Object.assign(record, { outcome, usage, timings, guesses, hops })
         this.#observe(event)
       }
     }
@@ -150,8 +150,13 @@ class Watch {
     this.#components.metrics.answers.inc({ model, outcome })
   }
 
-  #observe({ usage, timings }: Extract<AnswerEvent, { type: 'end' }>): void {
+  #observe({ usage, timings, guesses }: Extract<AnswerEvent, { type: 'end' }>): void {
     const { metrics } = this.#components
+    if (guesses !== undefined) {
+      const { model } = this.#record
+      metrics.guesses.inc({ model, kind: 'right' }, guesses.right)
+      metrics.guesses.inc({ model, kind: 'wrong' }, Math.max(guesses.guessed - guesses.right, 0))
+    }
     for (const [kind, tokens] of Object.entries(kinds(usage))) {
       metrics.tokens.inc({ model: this.#record.model, kind }, Math.max(tokens, 0))
     }

@@ -1,5 +1,5 @@
 /** What is known of a request by its end: one line in the log. Neither texts nor keys are in it. */
-import type { HopReport, Timings, Usage } from '../chat/index.ts'
+import type { Guessed, HopReport, Timings, Usage } from '../chat/index.ts'
 
 /** One of a request's answers, as far as it came. */
 export interface AnswerRecord {
@@ -10,6 +10,7 @@ export interface AnswerRecord {
   tokens: number
   usage?: Usage
   timings?: Timings
+  guesses?: Guessed
   hops: readonly HopReport[]
   /** What happened to its chain, in order. */
   readonly chain: string[]

@@ -6,6 +6,8 @@ import { Relays } from '../session/index.ts'
 import { type Stage, StageServer } from '../stage/index.ts'
 import type { Route, Swarm } from '../swarm/index.ts'
 import { Contributed } from './contributed.ts'
+import { Drafts } from './drafts.ts'
+import { namesIn } from './embedded-names.ts'
 import { checkAddress, hostInit, listenOn, staysHere } from './host-init.ts'
 import { type FinishProgress, Instance } from './instance.ts'
 import { deputise } from './invitation.ts'
@@ -48,6 +50,10 @@ export class Node implements Startable {
   readonly relays = new Relays()
   /** What it can be asked about before it has started: files on this machine. */
   readonly library: Library
+  /** What models are called here, by id; see namesIn. */
+  readonly names: ReturnType<typeof namesIn>
+  /** What writes ahead of the answers that this node asks for. */
+  readonly drafts: Drafts
   /** What it computes for others, or would. */
   readonly sharing: Sharing
   /** What others had of it. */
@@ -80,6 +86,15 @@ export class Node implements Startable {
     this.#joined = joined
     this.host = createHost(hostInit(settings, joined))
     this.library = this.#newLibrary()
+    this.names = namesIn(this.library)
+    this.drafts = new Drafts(
+      {
+        ...{ library: this.library, names: this.names, clock: systemClock },
+        freeMemory: () => process.availableMemory(),
+        report: (message) => this.#report(message, 'warning')
+      },
+      settings.speculation ?? {}
+    )
     this.pulls = new Pulls({ library: this.library })
     this.contributed = new Contributed(
       {
@@ -309,6 +324,7 @@ export class Node implements Startable {
       ...{ peer: host.peerId, version: VERSION, addresses: host.addresses, peers, ...this.facts },
       memoryBytes: process.memoryUsage.rss() + (engineBytes ?? 0),
       uptimeSeconds: Math.round((now - (this.#startedAt ?? now)) / 1000),
+      drafts: this.drafts.loaded,
       hosting: this.hosted.map(({ model, name, start, end, blockCount }) => ({
         ...{ model, name, start, end, blockCount }
       })),
@@ -379,6 +395,7 @@ export class Node implements Startable {
     await this.sharing.stop()
     await this.contributed.stop()
     await this.pulls.stop()
+    await this.drafts.stop()
     await this.library.stop()
     await this.#instance?.release()
   }

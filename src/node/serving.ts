@@ -1,29 +1,27 @@
 /** What a node serves over HTTP: answers over chains of its swarm, itself included. */
 import { type Answers, createAnswers } from '../chat/index.ts'
 import { systemClock } from '../common/index.ts'
-import { catalogue } from '../models/index.ts'
 import { openSession } from '../session/index.ts'
-import type { Library } from './library.ts'
 import type { Node } from './node.ts'
 import type { ModelStatus } from './status.ts'
 
 /** To be started and stopped by whoever asks for it, within the node's own life. */
 export function answersOf(node: Node): Answers {
   const { library } = node
-  const embedded = embeddedNames(library)
   return createAnswers({
     models: {
       known: () => node.models.map((model) => ({ ...model, context: contextOf(model, node) })),
-      names: async () => {
-        const names = new Map(await library.names.byId())
-        for (const [id, name] of await embedded()) names.set(id, [name, ...(names.get(id) ?? [])])
-        return names
-      },
+      names: () => node.names(),
       vocabulary: async (id, signal) => library.vocabulary(await library.find(id, { signal }), { signal })
     },
     chains: {
       route: (request) => node.route(request),
-      open: (init) => openSession({ host: node.host, relays: node.relays, directory: node.swarm }, init),
+      open: (init) => {
+        const { host, relays, swarm: directory } = node
+        const [first] = init.chain
+        const drafter = first && node.drafts.drafterFor(first.stage.model, init.sampler)
+        return openSession({ host, relays, directory }, { ...init, ...(drafter && { drafter }) })
+      },
       lost: (peer) => void node.swarm.report(peer).catch(() => {}) // it may be known already
     },
     clock: systemClock,
@@ -40,20 +38,4 @@ function contextOf({ model, blockCount, covered }: ModelStatus, node: Node): num
     for (let block = start; block < end; block++) contexts[block] = Math.max(contexts[block] ?? 0, context)
   }
   return Math.min(...contexts) || undefined
-}
-
-/** Models that come with Shoal: their names by id, found once. */
-function embeddedNames(library: Library): () => Promise<ReadonlyMap<string, string>> {
-  let found: Promise<ReadonlyMap<string, string>> | undefined
-  return () => {
-    found ??= (async () => {
-      const names = Object.entries(catalogue().models).flatMap(([name, { sizes }]) =>
-        Object.values(sizes).some(({ file }) => file !== undefined) ? [name] : []
-      )
-      return new Map(
-        await Promise.all(names.map(async (name) => [(await library.find(name)).id, name] as const))
-      )
-    })()
-    return found
-  }
 }

@@ -48,6 +48,8 @@ export const nodeStatus = z.object({
   placement: z.string(),
   models: z.array(modelStatus),
   sessions: z.int(),
+  /** Models that write ahead for others now. */
+  drafts: z.array(z.string()).optional(),
   /** Resident, of the node and its engine. */
   memoryBytes: z.number().optional()
 })

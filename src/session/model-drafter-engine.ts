@@ -79,7 +79,6 @@ export class DraftSequence {
     settings: SamplerSettings,
     signal: AbortSignal
   ): Promise<{ token: number; probability: number } | undefined> {
-    const { engine } = this.#shared
     this.isBusy = true
     this.#shared.used(this)
     try {

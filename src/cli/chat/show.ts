@@ -17,6 +17,8 @@ export interface Report {
   readonly first_token_ms: number
   /** Why it ended: `stop`, `length`. */
   readonly reason: string
+  /** Tokens that were guessed before they were drawn; absent: nothing was to be guessed. */
+  readonly guessed?: { readonly tokens: number; readonly right: number }
   readonly hops: readonly {
     readonly node: string
     readonly span: string
@@ -73,7 +75,7 @@ function printable(text: string): string {
 }
 
 function reportOf(
-  { reason, usage, timings, hops }: AnswerEvent & { type: 'end' },
+  { reason, usage, timings, guesses, hops }: AnswerEvent & { type: 'end' },
   text: string,
   reasoning: string
 ): Report {
@@ -84,6 +86,7 @@ function reportOf(
     ...{ tokens: answerTokens, prompt_tokens: promptTokens, cached_tokens: cachedTokens },
     tokens_per_second: decodeMs > 0 ? round(((answerTokens - 1) * 1000) / decodeMs) : 0,
     ...{ first_token_ms: round(firstTokenMs), reason },
+    ...(guesses && { guessed: { tokens: guesses.guessed, right: guesses.right } }),
     hops: hops.map(hopOf)
   }
 }
@@ -101,6 +104,7 @@ export function reportInWords({
   tokens,
   tokens_per_second,
   first_token_ms,
+  guessed,
   hops,
   ...rest
 }: Report): string[] {
@@ -114,6 +118,7 @@ export function reportInWords({
     ...table([['hop', 'node', 'span', 'ms/token', 'bytes/token'], ...rows]),
     '',
     `${tokens} tokens, ${tokens_per_second.toFixed(1)} tokens per second, first after ${first_token_ms.toFixed(0)} ms`,
-    `prompt of ${rest.prompt_tokens} tokens${cached}`
+    `prompt of ${rest.prompt_tokens} tokens${cached}`,
+    ...(guessed?.tokens ? [`${guessed.right} of ${guessed.tokens} guesses were right`] : [])
   ]
 }
