@@ -238,7 +238,8 @@ export class ChainSession implements Session {
     let same = 0
     const limit = Math.min(tokens.length - 1, this.#fed)
     while (same < limit && this.#ids[same] === tokens[same]) same++
-    if (same < this.#fed) this.#cut(same)
+    // Also where nothing is cut: within an epoch, rows with guesses go on with what was drawn.
+    if (this.#fed > 0) this.#cut(same)
     this.#ids = Array.from(tokens)
     this.#answersFrom = tokens.length
     this.#rewinds = 0

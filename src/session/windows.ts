@@ -23,6 +23,7 @@ export function nextWindow(waiting: Waiting): { count: number; sample: SampleMod
   const most = isDrawn ? Math.min(WINDOW_ROWS, end - fed) : Math.min(PREFILL_ROWS, certain - fed)
   const count = Math.min(most, capacity - fed)
   if (count <= 0) return undefined // there will be room, or a hop less
-  if (isDrawn) return { count, sample: count === 1 ? 'last' : 'all' }
+  // Also a guess alone: so the tail knows that it is one.
+  if (isDrawn) return { count, sample: count === 1 && fed < certain ? 'last' : 'all' }
   return { count, sample: fed + count === certain ? 'last' : 'none' }
 }
