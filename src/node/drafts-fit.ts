@@ -41,5 +41,5 @@ function list(metadata: Metadata, key: string): readonly Scalar[] {
 
 /** Strangers may have named it. */
 function shown(value: unknown): string {
-  return JSON.stringify(String(value).slice(0, 40)).replace(/\p{C}/gu, '?')
+  return JSON.stringify(String(value).slice(0, 40).replace(/\p{C}/gu, '?'))
 }

@@ -58,6 +58,8 @@ export class Drafts {
   readonly #fits = new Map<string, Promise<Fit | undefined>>()
   /** By the draft's id. */
   readonly #engines = new Map<string, Loading>()
+  /** Drafts of which it was said that they can't be loaded. */
+  readonly #failed = new Set<string>()
 
   constructor(components: DraftsComponents, settings: SpeculationSettings) {
     this.#components = components
@@ -110,7 +112,8 @@ export class Drafts {
     this.#engines.set(draft.id, loading)
     loaded.catch((error: Error) => {
       this.#engines.delete(draft.id) // there may be more memory next time
-      this.#warn(`${draft.called} does not write ahead: ${error.message}`)
+      if (!this.#failed.has(draft.id)) this.#warn(`${draft.called} does not write ahead: ${error.message}`)
+      this.#failed.add(draft.id)
     })
     return loading
   }
@@ -162,7 +165,7 @@ export class Drafts {
     for (const [id, called] of all) {
       if (!isCalled(called, name)) continue
       const draft = await library.find(id, { signal: this.#life.signal }).catch(() => undefined)
-      if (draft !== undefined && (await this.#isHere(draft))) return draft
+      if (draft !== undefined && (await this.#isHere(draft))) return { ...draft, called: called[0] ?? name }
     }
     return undefined
   }
