@@ -6,10 +6,12 @@ import type { ChainHop } from '../src/swarm/index.ts'
 /** Ids of a session's prompt: few, since decoding is what is measured. */
 export const PROMPT_ROWS = 8
 
+/** All shapes have more. */
+const LEAST_IDS = 3_900
 const NO_END = new Set<number>()
 
 export function promptOf(session: number, rows = PROMPT_ROWS): Int32Array {
-  return Int32Array.from({ length: rows }, (_, index) => 100 + ((session * 131 + index * 7) % 20_000))
+  return Int32Array.from({ length: rows }, (_, index) => 100 + ((session * 131 + index * 7) % LEAST_IDS))
 }
 
 export interface Crowd {

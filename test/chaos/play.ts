@@ -11,8 +11,8 @@ import { handlesOf, type Provider, type Swarm } from './providers.ts'
 import type { Scenario, Scene } from './scenarios.ts'
 
 const TOKENS = 48
-/** For an answer, whatever happens. */
-const PATIENCE_MS = 20_000
+/** For an answer, whatever happens; over far links each token takes a part of a second. */
+const PATIENCE_MS = { here: 20_000, far: 90_000 }
 /** The fault comes by then, in milliseconds after the session began to open, or the prompt was sent. */
 const WITHIN_MS = { opening: 40, prefill: 60 }
 /** Positions of a prompt of several frames: with its answer it fits the demo's context. */
@@ -110,6 +110,7 @@ async function perform(
   prompts: readonly Int32Array[]
 ): Promise<Performance> {
   const { moment, kind, sessions } = scenario
+  const patienceMs = PATIENCE_MS[swarm.settings.profile === undefined ? 'here' : 'far']
   const providers = swarm.settings.spans.map((span) => {
     const [provider] = swarm.of(span).filter((other) => other.kind === kind)
     return provider as Provider
@@ -145,7 +146,7 @@ async function perform(
     const components = { host: node.host, relays: node.relays, directory }
     const asked = prompts.map((prompt, index) =>
       ask(components, {
-        ...{ chain, prompt, maxTokens: TOKENS, signal: AbortSignal.timeout(PATIENCE_MS) },
+        ...{ chain, prompt, maxTokens: TOKENS, signal: AbortSignal.timeout(patienceMs) },
         onOpen: () => {
           if (moment === 'prefill') setTimeout(strike, struckAfter * WITHIN_MS.prefill)
         },

