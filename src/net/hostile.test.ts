@@ -17,12 +17,14 @@ const HELLO = new Uint8Array(17).fill(1) // version 1 and a ticket
 let host: Host
 let hostile: Libp2p
 let ends: PromiseWithResolvers<Error | undefined>
+let opened: PromiseWithResolvers<void>
 let received: unknown[]
 const unhandled: unknown[] = []
 const onUnhandled = (reason: unknown) => unhandled.push(reason)
 
 beforeEach(async () => {
   ends = Promise.withResolvers()
+  opened = Promise.withResolvers()
   received = []
   unhandled.length = 0
   process.on('unhandledRejection', onUnhandled)
@@ -33,7 +35,10 @@ beforeEach(async () => {
   }
   host.serve({
     info: () => INFO,
-    control: (stream) => stream.start(listener),
+    control: (stream) => {
+      stream.start(listener)
+      opened.resolve()
+    },
     data: (_, stream) => {
       stream.start({ width: 4, maxRows: 2 }, listener)
       return { epoch: 0, length: 0, maxRows: 2 }
@@ -87,6 +92,7 @@ test.each([
 test('control: a stream that ends within a message', async () => {
   const stream = await open(CONTROL_PROTOCOL)
   stream.send(lengthOf(5))
+  await opened.promise // libp2p does not hand on a stream that ends before
   await stream.close()
   expect(await ends.promise).toMatchObject({ name: 'WireError', code: 'MALFORMED' })
 })

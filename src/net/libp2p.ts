@@ -7,6 +7,8 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2p, type Libp2pOptions } from 'libp2p'
 import { tunedMuxer } from './latency.ts'
 import { noiseCrypto } from './noise-crypto.ts'
+import { offeringMuxer } from './offer.ts'
+import { SHOAL_PROTOCOLS } from './protocols.ts'
 import { type ServiceInit, type Services, services } from './services.ts'
 import { natListen, transports } from './transports.ts'
 
@@ -53,18 +55,21 @@ export async function createNode(setup: Libp2pSetup): Promise<Libp2pNode> {
     transports: await transports(listen, preSharedKey !== undefined, nat),
     connectionEncrypters: [noise({ crypto: noiseCrypto })],
     streamMuxers: [
-      tunedMuxer(
-        STREAM_WINDOW_BYTES,
-        yamux({
-          maxInboundStreams: MAX_STREAMS,
-          maxOutboundStreams: MAX_STREAMS,
-          maxEarlyStreams: MAX_STREAMS, // many sessions may open at once on a connection that is just made
-          streamOptions: {
-            maxStreamWindowSize: STREAM_WINDOW_BYTES,
-            maxReadBufferLength: STREAM_WINDOW_BYTES,
-            inactivityTimeout: NO_TIMEOUT_MS
-          }
-        })
+      offeringMuxer(
+        SHOAL_PROTOCOLS,
+        tunedMuxer(
+          STREAM_WINDOW_BYTES,
+          yamux({
+            maxInboundStreams: MAX_STREAMS,
+            maxOutboundStreams: MAX_STREAMS,
+            maxEarlyStreams: MAX_STREAMS, // many sessions may open at once on a connection that is just made
+            streamOptions: {
+              maxStreamWindowSize: STREAM_WINDOW_BYTES,
+              maxReadBufferLength: STREAM_WINDOW_BYTES,
+              inactivityTimeout: NO_TIMEOUT_MS
+            }
+          })
+        )
       )
     ],
     services: await services(listen, mayDial, setup),

@@ -24,6 +24,9 @@ export const DATA_PROTOCOL = '/shoal/data/1'
 export const INFO_PROTOCOL = '/shoal/info/1'
 export const SWARM_PROTOCOL = '/shoal/swarm/1'
 export const PIECES_PROTOCOL = '/shoal/pieces/1'
+export const SHOAL_PROTOCOLS: ReadonlySet<string> = new Set([
+  ...[CONTROL_PROTOCOL, DATA_PROTOCOL, INFO_PROTOCOL, SWARM_PROTOCOL, PIECES_PROTOCOL]
+])
 /** libp2p's own. */
 export const PING_PROTOCOL = '/ipfs/ping/1.0.0'
 
