@@ -57,14 +57,23 @@ test('a machine alone answers itself, and says so', async () => {
   expect(all).toMatch(/^this machine, Shoal demo \(8 blocks\): \d/)
   expect(all).toMatch(/\n1 +\S{8} +0-8 +\d+\.\d\d +\d+\.\d\d +0\.00\nback .*\nrest .*\nall /)
   expect(all).toMatch(/\n[\d.]+ tokens per second, first after .* predicted were [\d.]+, at/)
+  expect(all).toMatch(
+    /\nwith guesses ahead: [\d.]+ tokens per second \([\d.]+ times\), \d+ of \d+ guesses were right$/
+  )
   expect(stderr.join('\n')).toMatch(/nobody else hosts it/)
 })
 
 test('over other nodes: each hop, each link, and a sum that is the whole', async () => {
   swarm = await TestSwarm.start(['0-3', '3-8'])
-  await bench('--json', ...peers(swarm))
+  await bench('--json', '--no-speculation', ...peers(swarm))
   const report = JSON.parse(stdout.join(''))
-  expect(report).toMatchObject({ alone: false, tokens: TOKENS, chain_changes: 0, own: { blocks: 8 } })
+  expect(report).toMatchObject({
+    alone: false,
+    tokens: TOKENS,
+    chain_changes: 0,
+    own: { blocks: 8 },
+    guessed: null
+  })
   expect(report.hops.map(({ span }: { span: string }) => span)).toEqual(['0-3', '3-8'])
   const ids = swarm.nodes.map(({ host }) => host.peerId)
   expect(report.links.map(({ peer }: { peer: string }) => peer).toSorted()).toEqual(ids.toSorted())

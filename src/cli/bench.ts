@@ -1,9 +1,9 @@
 import { Command } from 'commander'
 import { resolveName } from '../models/index.ts'
 import { type BenchReport, benchmark, dataFolder, type Link, type OwnSpeed } from '../node/index.ts'
-import { type ConsumerOptions, consumerNode, libraryInit } from './consumer.ts'
+import { type ConsumerOptions, consumerNode, libraryInit, speculationOf } from './consumer.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
-import { integer, peerOption, shortPeer, storeOption } from './options.ts'
+import { draftOption, integer, noSpeculationOption, peerOption, shortPeer, storeOption } from './options.ts'
 import { note } from './output.ts'
 import { Progress } from './progress.ts'
 import { plain } from './status.ts'
@@ -26,6 +26,8 @@ export function benchCommand(): Command {
     .option('--tokens <count>', 'length of the answer', integer(2, 4_096), 96)
     .addOption(peerOption())
     .option('--wait <seconds>', 'longest wait for nodes that host the model', integer(0, 3_600), 10)
+    .addOption(draftOption())
+    .addOption(noSpeculationOption())
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
     .option('--json', 'print one JSON object')
@@ -41,12 +43,13 @@ async function bench(options: BenchOptions): Promise<void> {
   try {
     const report = await benchmark(node, {
       ...{ model, tokens, dataDir, signal, waitMs: wait * 1000 },
-      ...{ library: libraryInit(options, progress.say), onStep: (what) => progress.begin(what) }
+      ...{ library: libraryInit(options, progress.say), speculation: speculationOf(options) },
+      onStep: (what) => progress.begin(what)
     })
     progress.end()
     if (json) return console.log(JSON.stringify(asJson(report)))
     for (const line of inWords(report)) console.log(line)
-    if (report.answer.changes > 0)
+    if (report.answer.changes + (report.guessed?.changes ?? 0) > 0)
       note('note: the chain changed meanwhile: ask again for figures that count.')
     if (report.isAlone)
       note('note: nobody else hosts it: this machine answered itself ("shoal up" on others starts nodes).')
@@ -79,7 +82,8 @@ function inWords(report: BenchReport): string[] {
       ['all', '', '', '', '', ms(report.answer.tokenMs)]
     ]),
     '',
-    speedInWords(report)
+    speedInWords(report),
+    ...guessedInWords(report)
   ].map(plain)
 }
 
@@ -110,6 +114,16 @@ function speedInWords({ predictedTokenMs: predictedMs, answer }: BenchReport): s
   )
 }
 
+function guessedInWords({ answer, guessed }: BenchReport): string[] {
+  if (guessed?.guesses === undefined) return []
+  const { sent, right } = guessed.guesses
+  const times = (answer.tokenMs / guessed.tokenMs).toFixed(2)
+  return [
+    `with guesses ahead: ${speed(1000 / guessed.tokenMs)} tokens per second (${times} times), ` +
+      `${right} of ${sent} guesses were right`
+  ]
+}
+
 function speed(value: number): string {
   return value.toFixed(value < 100 ? 1 : 0)
 }
@@ -120,19 +134,22 @@ function ms(value: number): string {
 
 /** docs/CLI.md says what it has. */
 function asJson({ model, own, links, ...report }: BenchReport): object {
-  const { answer, isAlone, predictedTokenMs, returnMs, restMs } = report
+  const { answer, guessed, isAlone, predictedTokenMs, returnMs, restMs } = report
   return {
     model: { id: model.id, name: model.name, blocks: model.blockCount },
-    own: own && {
-      ...{ model: own.model, blocks: own.blocks, rows: own.rows },
-      tokens_per_second: round(own.tokensPerSecond),
-      prompt_tokens_per_second: round(own.promptTokensPerSecond)
-    },
+    own:
+      own === undefined
+        ? null
+        : {
+            ...{ model: own.model, blocks: own.blocks, rows: own.rows },
+            tokens_per_second: round(own.tokensPerSecond),
+            prompt_tokens_per_second: round(own.promptTokensPerSecond)
+          },
     links: links.map(({ peer, way, roundTripMs, bytesPerSecond }) => ({
       ...{ peer, way: way ?? null, round_trip_ms: round(roundTripMs) },
       bytes_per_second: round(bytesPerSecond)
     })),
-    ...{ alone: isAlone, tokens: answer.tokens, chain_changes: answer.changes },
+    ...{ alone: isAlone, tokens: answer.tokens, chain_changes: answer.changes + (guessed?.changes ?? 0) },
     hops: answer.hops.map(({ peer, start, end, queueMs, computeMs, wireMs }) => ({
       ...{ peer, span: `${start}-${end}` },
       ...{ queue_ms: round(queueMs), compute_ms: round(computeMs), wire_ms: round(wireMs) }
@@ -141,7 +158,17 @@ function asJson({ model, own, links, ...report }: BenchReport): object {
     ...{ predicted_ms: round(predictedTokenMs), measured_ms: round(answer.tokenMs) },
     predicted_tokens_per_second: round(1000 / predictedTokenMs),
     tokens_per_second: round(1000 / answer.tokenMs),
-    first_token_ms: round(answer.firstTokenMs)
+    first_token_ms: round(answer.firstTokenMs),
+    guessed:
+      guessed?.guesses === undefined
+        ? null
+        : {
+            ...{
+              tokens_per_second: round(1000 / guessed.tokenMs),
+              times: round(answer.tokenMs / guessed.tokenMs)
+            },
+            ...{ sent: guessed.guesses.sent, right: guessed.guesses.right }
+          }
   }
 }
 

@@ -1,5 +1,5 @@
 /** A short answer over a chain, timed: what was predicted of it, and where a token's time went. */
-import { type Drafter, defaultSampler, openSession } from '../session/index.ts'
+import { type Drafter, defaultSampler, openSession, type SpeculationFigures } from '../session/index.ts'
 import { type Busyness, type ChainHop, costOf, type HostedStage, type Place } from '../swarm/index.ts'
 import type { Node } from './node.ts'
 
@@ -22,6 +22,8 @@ export interface TimedAnswer {
   readonly hops: readonly HopTime[]
   /** Things that happened to the chain meanwhile: figures with any are not worth much. */
   readonly changes: number
+  /** Undefined: nothing was guessed. */
+  readonly guesses: SpeculationFigures | undefined
 }
 
 export interface AnswerInit {
@@ -79,7 +81,8 @@ export async function timeAnswer(node: Node, init: AnswerInit): Promise<TimedAns
     return { peer, start, end, queueMs, computeMs, wireMs }
   })
   const tokenMs = (last - warm) / (warmAt.length - 1)
-  return { tokens: drawnAt.length, firstTokenMs: first - startedAt, tokenMs, hops, changes }
+  const guesses = session.speculation
+  return { tokens: drawnAt.length, firstTokenMs: first - startedAt, tokenMs, hops, changes, guesses }
 }
 
 /** What the router would say that a token takes, in milliseconds, from what the stages say of their load now. */

@@ -3,12 +3,14 @@ import { fileURLToPath } from 'node:url'
 import { ShoalError } from '../common/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { resolveName } from '../models/index.ts'
+import { defaultSampler } from '../session/index.ts'
 import { type ChainHop, NoChainError } from '../swarm/index.ts'
-import { predictedTokenMs, type TimedAnswer, timeAnswer } from './bench-answer.ts'
+import { type AnswerInit, predictedTokenMs, type TimedAnswer, timeAnswer } from './bench-answer.ts'
 import { type Link, measureLink } from './bench-links.ts'
 import type { LibraryInit } from './library.ts'
 import type { NamedModel } from './model-finder.ts'
 import { Node } from './node.ts'
+import type { NodeSettings } from './settings.ts'
 
 export type { TimedAnswer } from './bench-answer.ts'
 export type { Link } from './bench-links.ts'
@@ -33,7 +35,10 @@ export interface BenchReport {
   /** Nobody else hosts the model: the answer is this machine's own. */
   readonly isAlone: boolean
   readonly predictedTokenMs: number
+  /** Without guesses. */
   readonly answer: TimedAnswer
+  /** The same with them; undefined where nothing is to be guessed. */
+  readonly guessed: TimedAnswer | undefined
   /** Half the round trip from the last hop, in milliseconds. */
   readonly returnMs: number
   /** What a token takes beyond all of its parts: waiting, processes, packing, and what medians leave out. */
@@ -48,6 +53,7 @@ export interface BenchInit {
   readonly waitMs: number
   readonly dataDir: string
   readonly library: Partial<LibraryInit>
+  readonly speculation?: NodeSettings['speculation']
   /** What is being done now. */
   readonly onStep?: (what: string) => void
   readonly signal: AbortSignal
@@ -61,6 +67,8 @@ const DEMO = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 const PROMPT = 'Once upon a time, there was a little fish who lived in the deep blue sea. Every day'
 /** To load what is here: a bench is to be over within a minute or two. */
 const LOAD_MS = 60_000
+/** Room for the prompt, and for what a machine's speed is measured with. */
+const CONTEXT = 512
 /** People go on using their machine. */
 const MEMORY_SHARE = 0.5
 /** Peers whose links are measured, hops of the chain included. */
@@ -71,7 +79,7 @@ const MOST_LINKS = 16
  * NoChainError where nobody hosts it and not all of it is here, a SessionError, or the signal's reason.
  */
 export async function benchmark(node: Node, init: BenchInit): Promise<BenchReport> {
-  const { model: name, onStep, signal } = init
+  const { model: name, tokens, onStep, signal, dataDir, library, speculation = {} } = init
   if (resolveName(name).kind === 'id') await node.start({ signal })
   const model = await node.library.find(name, { signal })
   await node.start({ signal })
@@ -84,15 +92,11 @@ export async function benchmark(node: Node, init: BenchInit): Promise<BenchRepor
   onStep?.('measuring this machine')
   const isHere = await fitsHere(node, model)
   const alone = new Node({
-    ...{
-      dataDir: init.dataDir,
-      listen: [],
-      peers: [],
-      ephemeral: true,
-      offline: true,
-      library: init.library
-    },
-    hosting: { model: isHere ? (model.files?.[0] ?? name) : DEMO, context: 1024, sessions: 2, kvType: 'f16' }
+    ...{ dataDir, listen: [], peers: [], ephemeral: true, offline: true, library, speculation },
+    hosting: {
+      model: isHere ? (model.files?.[0] ?? name) : DEMO,
+      ...{ context: CONTEXT + tokens, sessions: 1, kvType: 'f16' }
+    }
   })
   try {
     const own = await speedOf(alone, signal)
@@ -165,11 +169,27 @@ async function measured(
   const predicted = await predictedTokenMs(node, answering)
   onStep?.('answering')
   const answer = await timeAnswer(node, answering)
+  onStep?.('answering, with guesses')
+  const guessed = await timeGuessed(node, model, answering)
   const returnMs = roundTripMs(answer.hops.at(-1)?.peer ?? peerId, peerId) / 2
   const parts = answer.hops.map(({ queueMs, computeMs, wireMs }) => queueMs + computeMs + wireMs)
   const restMs = answer.tokenMs - returnMs - parts.reduce((sum, ms) => sum + ms, 0)
   const isAlone = chain.every(({ peer }) => peer === peerId)
-  return { model, own, links, isAlone, predictedTokenMs: predicted, answer, returnMs, restMs }
+  return { model, own, links, isAlone, predictedTokenMs: predicted, answer, guessed, returnMs, restMs }
+}
+
+/** Twice, as a draft model is loaded while the first answer is given. */
+async function timeGuessed(
+  node: Node,
+  { id }: NamedModel,
+  init: AnswerInit
+): Promise<TimedAnswer | undefined> {
+  let answer: TimedAnswer | undefined
+  for (let time = 0; time < 2; time++) {
+    const drafter = node.drafts.drafterFor(id, defaultSampler())
+    answer = drafter && (await timeAnswer(node, { ...init, drafter }))
+  }
+  return answer
 }
 
 /** The chain's, then others that host the model, then whoever is connected. */
