@@ -58,13 +58,21 @@ test('a status, with what to do, and without what would move the cursor', () => 
   const failed: JoinStep = { name: 'mdns', state: 'failed', detail: 'nobody', advice: 'open the firewall' }
   const off: JoinStep = { name: 'kademlia', state: 'off', detail: 'only joined swarms have it' }
   const hosting = [{ model: MODEL.model, name: 'M\u001b[2J', start: 0, end: 4, blockCount: 8 }]
-  const status = { ...STATUS, join: [failed, off], hosting, placement: 'hosting blocks', sessions: 1 }
+  const status = {
+    ...STATUS,
+    join: [failed, off],
+    hosting,
+    placement: 'hosting blocks',
+    sessions: 1,
+    drafts: ['d']
+  }
   expect(statusInWords(status)).toEqual([
     'node abcdefgh, version 1.2.3, up for 65 s',
     'on this machine only; "shoal join" says how to join others',
     'hosts blocks 0-4 of 8, M?[2J',
     'now: hosting blocks',
     '0 peers, 1 session',
+    'd writes ahead for others',
     'local network: nobody',
     '  -> open the firewall'
   ])

@@ -45,6 +45,7 @@ describe('routes', () => {
         {
           ...{ outcome: 'stop', model: 'demo/tiny', tokens: 5 },
           timings: { chainMs: 2 },
+          guesses: { guessed: 6, right: 4 },
           hops: [{ peer: 'a', queueMs: 1 }]
         }
       ]
@@ -52,6 +53,10 @@ describe('routes', () => {
     expect(JSON.stringify(entry)).not.toMatch(/Hello|Hi|sk-secret/)
     const kind = 'shoal_gateway_tokens_total{model="demo/tiny",kind="answer"}'
     expect(await served.metric(kind)).toBe(3)
+    const guesses = ['right', 'wrong'].map((each) => {
+      return served.metric(`shoal_gateway_guesses_total{model="demo/tiny",kind="${each}"}`)
+    })
+    expect(await Promise.all(guesses)).toEqual([4, 2])
     expect(await served.metric('shoal_gateway_first_token_seconds_count')).toBe(1)
   })
 

@@ -85,6 +85,7 @@ export function endEvent(reason: End['reason'] = 'stop', stop?: string): AnswerE
     stop,
     usage: { promptTokens: 7, cachedTokens: 3, answerTokens: 5, reasoningTokens: 2 },
     timings: { templateMs: 1, tokenizeMs: 1, chainMs: 2, firstTokenMs: 3, decodeMs: 4 },
+    guesses: { guessed: 6, right: 4 },
     hops: [{ peer: 'a', start: 0, end: 4, queueMs: 1, computeMs: 2, bytesOut: 3 }]
   }
 }

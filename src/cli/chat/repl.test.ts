@@ -30,6 +30,7 @@ function end(reason: 'stop' | 'length' = 'stop'): AnswerEvent {
     ...{ type: 'end', reason },
     usage: { promptTokens: 7, cachedTokens: 5, answerTokens: 11, reasoningTokens: 0 },
     timings: { templateMs: 1, tokenizeMs: 1, chainMs: 1, firstTokenMs: 40, decodeMs: 500 },
+    guesses: { guessed: 10, right: 6 },
     hops: [{ peer: '12D3KooWabcdefgh', start: 0, end: 8, queueMs: 1, computeMs: 2, bytesOut: 4 }]
   }
 }
@@ -159,7 +160,7 @@ describe('commands', () => {
     expect(requests[1]?.input).toMatchObject({ messages: [{ role: 'user', text: 'two' }] })
     const all = said.join('\n')
     expect(all).toMatch(
-      /\n1 +abcdefgh +0-8 +3\.00 +4\n\n11 tokens, 20\.0 .*\nprompt of 7 tokens, 5 of them computed before\n/
+      /\n1 +abcdefgh +0-8 +3\.00 +4\n\n11 tokens, 20\.0 .*\nprompt of 7 tokens, 5 of them computed before\n6 of 10 guesses were right\n/
     )
     expect(all).toMatch(
       /\nmodel +Fish\n[\s\S]*blocks +8, on 2 nodes\n[\s\S]*temperature +0\.7\n[\s\S]*messages +2$/
