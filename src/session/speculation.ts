@@ -1,9 +1,9 @@
 /** The guesses of a session: which are made or under way, and what becomes of them. */
 import type { SamplerOptions } from '../net/index.ts'
+import { DECODE_ROWS } from '../stage/index.ts'
 import { Calibration } from './calibration.ts'
 import type { Drafter, Guess } from './drafter.ts'
 import { Horizon } from './horizon.ts'
-import { WINDOW_ROWS } from './windows.ts'
 
 /** Guesses under way: with a ring of 200 ms enough for 1,280 tokens per second. */
 const MOST_GUESSES = 256
@@ -98,7 +98,7 @@ export class Speculation {
     if (this.#isDry || this.#hasEnd || !horizon.isOn) return 0
     if (this.#probability() < horizon.leastProbability) return 0
     const end = ids.length + this.#guesses.length
-    return Math.min(horizon.windowRows, WINDOW_ROWS, limit - end, MOST_GUESSES - this.#guesses.length)
+    return Math.min(horizon.windowRows, DECODE_ROWS, limit - end, MOST_GUESSES - this.#guesses.length)
   }
 
   /** That all guesses hold. */

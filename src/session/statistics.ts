@@ -1,5 +1,5 @@
 import type { FrameTiming } from '../net/index.ts'
-import { WINDOW_ROWS } from './windows.ts'
+import { DECODE_ROWS } from '../stage/index.ts'
 
 /** The medians are of as many decoded tokens: a long session's last ones say how it is now. */
 const MOST_TOKENS = 4_096
@@ -32,7 +32,7 @@ export class HopStatistics {
     this.#rows += timing.rows
     this.#isStale = true
     if (timing.rows === 1) keep(this.#decoded, timing, MOST_TOKENS)
-    if (timing.rows <= WINDOW_ROWS) keep(this.#windows, timing, MOST_WINDOWS)
+    if (timing.rows <= DECODE_ROWS) keep(this.#windows, timing, MOST_WINDOWS)
     else this.#prompt = timing
   }
 

@@ -1,11 +1,9 @@
 /** Which rows leave next, and whether they are drawn after. */
 import type { SampleMode } from '../net/index.ts'
+import { DECODE_ROWS } from '../stage/index.ts'
 
 /** Rows per frame of a prompt: small enough that all stages work at once, large enough for matrix products. */
 const PREFILL_ROWS = 128
-/** Rows per frame that are drawn after: what a stage takes for decoding, and computes before prompts. */
-export const WINDOW_ROWS = 16
-
 export interface Waiting {
   /** Rows that have left. */
   readonly fed: number
@@ -20,7 +18,7 @@ export interface Waiting {
 export function nextWindow(waiting: Waiting): { count: number; sample: SampleMode } | undefined {
   const { fed, certain, end, capacity } = waiting
   const isDrawn = fed >= certain - 1
-  const most = isDrawn ? Math.min(WINDOW_ROWS, end - fed) : Math.min(PREFILL_ROWS, certain - fed)
+  const most = isDrawn ? Math.min(DECODE_ROWS, end - fed) : Math.min(PREFILL_ROWS, certain - fed)
   const count = Math.min(most, capacity - fed)
   if (count <= 0) return undefined // there will be room, or a hop less
   // Also a guess alone: so the tail knows that it is one.

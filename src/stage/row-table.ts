@@ -1,6 +1,7 @@
 /** What a replay log knows of each row beside its payload; 9 bytes per row, always in memory. */
 import type { Frame, SampleMode } from '../net/index.ts'
 import type { FrameState } from './frames.ts'
+import { DECODE_ROWS } from './take.ts'
 
 const FIRST_ROWS = 256
 const DRAW = 1
@@ -49,7 +50,7 @@ export class RowTable {
     return low === this.length ? state.length : Math.min(state.length, low)
   }
 
-  /** The longest frame from row `from` to `limit` at most, without its payload. See ReplayLog.read. */
+  /** The longest frame from row `from` to `limit` at most, without its payload; a window's are few. See ReplayLog.read. */
   frameAt(from: number, limit: number, drawFrom: number): Omit<Frame, 'codec' | 'payload'> {
     const { end, sample } = this.#cut(from, limit, drawFrom)
     return { epoch: this.#epochs[from]!, position: from, tokens: this.#tokens.slice(from, end), sample }
@@ -61,7 +62,7 @@ export class RowTable {
     const belongs = (row: number): boolean => row < limit && this.#epochs[row] === epoch && !this.isLost(row)
     let end = from
     if (isDrawn(from)) {
-      while (belongs(end) && isDrawn(end)) end++
+      while (end < from + DECODE_ROWS && belongs(end) && isDrawn(end)) end++
       return { end, sample: end - from === 1 ? 'last' : 'all' }
     }
     while (belongs(end) && !isDrawn(end)) end++
