@@ -111,9 +111,10 @@ export function defaultCuts(blockCount: number): number[][] {
 
 const MAX_ROWS = 1024
 
-async function withEngine<T>(
+/** Runs one engine. */
+export async function withEngine<T>(
   init: Partial<EngineInit> & { files: readonly string[] },
-  options: CertifyOptions,
+  options: Pick<CertifyOptions, 'kvType' | 'threads' | 'signal'>,
   use: (engine: Engine) => Promise<T>
 ): Promise<T> {
   const kvType = options.kvType ?? 'f16'
