@@ -7,6 +7,7 @@ import {
   nodesNeeded,
   ringMs,
   streamedGain,
+  streamedRowMs,
   tensorLinkMs,
   tensorPaysBelowMs,
   windowGain,
@@ -89,6 +90,15 @@ describe('formulas', () => {
     )
     expect(windowGain(0.1, 8, 240, 10)).toBeLessThan(1)
     expect(windowGain(0.5, 1, 240, 10)).toBe(1)
+  })
+
+  test('a streamed row is dearer than a row of a prompt, and cheaper than a step of its own', () => {
+    for (const model of MODELS) {
+      const stageMs = model.readBytes / MACHINES.card.bytesPerMs / 2
+      const rowMs = streamedRowMs(model, MACHINES.card, 2)
+      expect(rowMs).toBeGreaterThan(stageMs * MACHINES.card.prefillShare)
+      expect(rowMs).toBeLessThan(stageMs + 2)
+    }
   })
 
   test('links have the names of the profiles', () => {

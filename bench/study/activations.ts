@@ -44,5 +44,5 @@ export const activations: Sections = {
       )
     ),
   'activations-codecs': () => measured('codecs'),
-  'activations-wan': () => measured('wan', /prefill|prompt|R12|R13/i)
+  'activations-wan': () => measured('wan', /^R1[23]/)
 }

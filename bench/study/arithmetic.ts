@@ -94,6 +94,15 @@ export function megabitsFor(rowsPerSecond: number, width: number, codec: CodecNa
   return (8 * rowsPerSecond * rowBytes(width, codec)) / 1e6
 }
 
+/** Rows of a window: what one frame of guesses may have (docs/WAN.md). */
+const WINDOW_ROWS = 16
+
+/** A row in one of `nodes` stages, where full windows follow each other: each window reads the stage's weights once. */
+export function streamedRowMs(model: StudiedModel, machine: StudiedMachine, nodes: number): number {
+  const stageMs = model.readBytes / machine.bytesPerMs / nodes
+  return (stageMs + HOP_MS + (WINDOW_ROWS - 1) * machine.prefillShare * stageMs) / WINDOW_ROWS
+}
+
 /** Tokens per round of one window of `rows` rows (the last token and guesses), each guess right with probability `a`. */
 export function windowTokens(a: number, rows: number): number {
   return a === 1 ? rows : (1 - a ** rows) / (1 - a)

@@ -5,6 +5,7 @@ import { HOP_MS, LINKS, MACHINES, modelNamed } from './inputs.ts'
 import { measured } from './results.ts'
 
 const CHANCES = [0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98]
+const CURVE = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 const WINDOWS = [2, 4, 8, 16]
 /** A chain of the chart: three nodes at `world`, a step of 30 ms in all, and what a row more costs. */
 const RING_MS = 240
@@ -45,11 +46,9 @@ export const latency: Sections = {
   'latency-curve': () =>
     chart({
       title: 'Tokens per ring (from below: one window of 4 rows, of 16, windows in flight)',
-      x: { title: 'chance that a guess is right', values: CHANCES.slice(0, -2) },
+      x: { title: 'chance that a guess is right', values: CURVE },
       y: { title: 'tokens per ring' },
-      lines: [4, 16, Number.POSITIVE_INFINITY].map((rows) =>
-        CHANCES.slice(0, -2).map((a) => windowTokens(a, rows))
-      )
+      lines: [4, 16, Number.POSITIVE_INFINITY].map((rows) => CURVE.map((a) => windowTokens(a, rows)))
     }),
   'latency-gain': () =>
     table(
@@ -65,6 +64,6 @@ export const latency: Sections = {
       ])
     ),
   'latency-speculation': () => measured('speculation'),
-  'latency-wan': () => measured('wan', /^(?!.*(prefill|prompt|R12|R13))/i),
-  'latency-batching': () => measured('batching')
+  'latency-wan': () => measured('wan', /^(?!R1[23])/),
+  'latency-batching': () => measured('batching', /^(throughput|fairness|whole|chain)$/)
 }

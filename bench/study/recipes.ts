@@ -1,8 +1,8 @@
 /** docs/study/recipes.md: models as one would run them. */
-import { nodesNeeded, ringMs, rowBytes, streamedGain } from './arithmetic.ts'
+import { nodesNeeded, ringMs, rowBytes, streamedGain, streamedRowMs } from './arithmetic.ts'
 import { digits, type Sections, table } from './documents.ts'
 import { LINKS, MACHINES, modelNamed, type StudiedMachine, sizeNamed } from './inputs.ts'
-import { measured, resultsOf } from './results.ts'
+import { resultsOf } from './results.ts'
 
 const RECIPES = [
   'llama3.1:8b',
@@ -46,7 +46,7 @@ export const recipes: Sections = {
       RECIPES.flatMap((name) => RUNS.map((machine) => speedOf(name, machine)))
     ),
   'recipes-quality': () => {
-    const [run] = resultsOf('quality').filter(({ figures }) =>
+    const run = resultsOf('quality').findLast(({ figures }) =>
       Object.keys(figures).some((name) => TYPES.test(name))
     )
     if (run === undefined) return '**Not measured yet**: `npm run bench -- quality`.'
@@ -56,8 +56,7 @@ export const recipes: Sections = {
       return [[type, digits(value), /same top ([\d.]+ %)/.exec(note)?.[1] ?? '']]
     })
     return `Measured: \`${run.command}\` (${run.date})\n\n${table(['weights', 'divergence, nats', 'same likeliest token'], rows)}`
-  },
-  'recipes-codecs': () => measured('codecs')
+  }
 }
 
 function speedOf(name: string, machine: StudiedMachine): string[] {
@@ -69,11 +68,7 @@ function speedOf(name: string, machine: StudiedMachine): string[] {
     const ring = ringMs(model, machine, nodes, link)
     const plain = digits(1000 / ring)
     if (draft === undefined) return plain
-    // One row more through the slowest of what it goes through: guessing, or a stage.
-    const rowMs = Math.max(
-      draftMs(draft),
-      (machine.prefillShare * model.readBytes) / machine.bytesPerMs / nodes
-    )
+    const rowMs = Math.max(draftMs(draft), streamedRowMs(model, machine, nodes))
     return `${plain} → ${digits((1000 / ring) * Math.max(1, streamedGain(CHANCE, ring, rowMs)))}`
   })
   return [name, `${nodes} × ${machine.name}`, ...cells]

@@ -13,7 +13,7 @@ const SWARMS = [10, 30, 100, 1_000]
 /** Tokens per second: a page of text takes two minutes. */
 const USABLE = 5
 /** Round trips of the curve. */
-const ROUND_TRIPS = [0, 10, 20, 50, 100, 150, 200]
+const ROUND_TRIPS = [0, 25, 50, 75, 100, 125, 150, 175, 200]
 
 export const sizes: Sections = {
   'sizes-inputs': () =>
