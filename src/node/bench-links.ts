@@ -19,7 +19,7 @@ export interface Link {
 const PINGS = 5
 /** To connect, and for each answer. */
 const ANSWER_MS = 5_000
-/** Most that is asked for: a second and a half at 10 Mbit/s. More where one piece is larger, and no longer than this. */
+/** Most that is asked for: 1.7 s at 10 Mbit/s. More where one piece is larger, and no longer than this. */
 const RATE_BYTES = 2 * 1024 * 1024
 const RATE_MS = 3_000
 /** A peer that serves others first is not waited for. */
