@@ -12,6 +12,7 @@ import {
   readSwarmFile,
   type SpeculationSettings
 } from '../node/index.ts'
+import type { CodecChoice } from '../session/index.ts'
 import { UsageError } from './lifetime.ts'
 
 /** Shorter waits for a server are none that anybody wonders about. */
@@ -22,6 +23,7 @@ export interface ConsumerOptions {
   readonly peer?: readonly string[]
   readonly store?: string
   readonly offline?: boolean
+  readonly codec?: CodecChoice
   readonly draft?: string
   readonly speculation?: boolean
 }
@@ -37,6 +39,7 @@ export async function consumerNode(options: ConsumerOptions, say: Say = console.
     joined: await readSwarmFile(dataDir),
     neighbours: neighboursFolder(),
     library: { ...libraryInit(options, say), report: warn },
+    codec: options.codec,
     speculation: speculationOf(options),
     onProgress: (message, level) => {
       if (level === 'warning') warn(message)

@@ -6,6 +6,7 @@ import { type ConsumerOptions, consumerNode } from './consumer.ts'
 import { Lifetime, UsageError, withStarted } from './lifetime.ts'
 import {
   API_PORT,
+  codecOption,
   collect,
   draftOption,
   integer,
@@ -60,6 +61,7 @@ export function gatewayCommand(): Command {
     .option('--tokens-per-minute <count>', 'of each address without a key', integer(1, 1e9), 30_000)
     .option('--open-metrics', 'let anybody read /metrics (default: whoever has a key)')
     .addOption(peerOption())
+    .addOption(codecOption())
     .addOption(draftOption())
     .addOption(noSpeculationOption())
     .addOption(storeOption())

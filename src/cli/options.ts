@@ -6,6 +6,8 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { InvalidArgumentError, Option } from 'commander'
 import type { KvType } from '../engine/index.ts'
 import { resolveName } from '../models/index.ts'
+import { ROW_CODECS } from '../net/index.ts'
+import type { CodecChoice } from '../session/index.ts'
 
 export const DEMO_MODEL = fileURLToPath(new URL('../../models/demo.gguf', import.meta.url))
 
@@ -102,6 +104,22 @@ export function peerOption(): Option {
   return new Option('--peer <address>', 'a node to connect to (may be given several times)')
     .argParser(addresses)
     .default([], 'none')
+}
+
+const CODEC_CHOICES: readonly CodecChoice[] = ['auto', ...ROW_CODECS]
+
+export function codecOption(): Option {
+  const what =
+    'what hidden states travel in between nodes; "auto": the smallest that was certified with the model'
+  return new Option('--codec <codec>', what).choices(CODEC_CHOICES).default('f32')
+}
+
+/** Of codecs that lose something, by commas. */
+export function codecNames(text: string): string[] {
+  const names = [...new Set(text.split(',').map((name) => name.trim()))].filter((name) => name !== '')
+  const lossy: readonly string[] = ROW_CODECS.filter((codec) => codec !== 'f32')
+  if (names.every((name) => lossy.includes(name))) return names
+  throw new InvalidArgumentError(`They must be some of ${lossy.join(', ')}.`)
 }
 
 export function draftOption(): Option {

@@ -16,7 +16,7 @@ import { createHost } from '../net/index.ts'
 import { dataFolder, type Library, licenceOf, type NamedModel } from '../node/index.ts'
 import { type ConsumerOptions, consumerNode, findModel } from './consumer.ts'
 import { INTERRUPTED, UsageError, untilInterrupted } from './lifetime.ts'
-import { collect, peerOption, storeOption } from './options.ts'
+import { codecNames, collect, peerOption, storeOption } from './options.ts'
 import { Progress } from './progress.ts'
 import { plain } from './status.ts'
 
@@ -26,6 +26,7 @@ interface PublishOptions extends ConsumerOptions {
   readonly source: readonly string[]
   readonly imatrix?: string
   readonly imatrixSource: readonly string[]
+  readonly codecs?: readonly string[]
   readonly out?: string
   readonly json?: boolean
 }
@@ -60,6 +61,7 @@ export function publishCommand(): Command {
       'the importance matrix that it was quantized with: its hash is published, too'
     )
     .option('--imatrix-source <url>', 'where that can be had (may be given several times)', collect, [])
+    .option('--codecs <names>', 'what "shoal certify --codecs" found good for it, such as f16,q8', codecNames)
     .option('--out <folder>', 'where to write (default: beside the file, or here)')
     .addOption(peerOption())
     .addOption(storeOption())
@@ -114,7 +116,8 @@ async function write(library: Library, model: NamedModel, options: PublishOption
   // The machine's own key, whoever fetches here.
   const signer = createHost({ identity: { keyPath: join(dataDir, 'identity.key') }, listen: [] })
   const importance = await importanceOf(model, options)
-  const fields = { model: model.id, name, licence, sources, codecs: [], importance }
+  const codecs = options.codecs ?? said?.codecs ?? []
+  const fields = { model: model.id, name, licence, sources, codecs, importance }
   const listing = await makeListing(fields, signer)
   await (await library.store).add(model.manifest, listing)
   const path = options.out === undefined ? model.files?.[0] : undefined

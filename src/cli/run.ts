@@ -5,11 +5,20 @@ import { Command } from 'commander'
 import type { Format } from '../chat/index.ts'
 import { resolveName } from '../models/index.ts'
 import { answersOf, dataFolder, historyFile } from '../node/index.ts'
+import type { CodecChoice } from '../session/index.ts'
 import { Dialogue, Lines, type Parameters, Repl, reportInWords, show } from './chat/index.ts'
 import { consumerNode } from './consumer.ts'
 import { INTERRUPTED, Interrupts, UsageError, withStarted } from './lifetime.ts'
 import { type Asked, byName } from './models-by-name.ts'
-import { decimal, draftOption, integer, noSpeculationOption, peerOption, storeOption } from './options.ts'
+import {
+  codecOption,
+  decimal,
+  draftOption,
+  integer,
+  noSpeculationOption,
+  peerOption,
+  storeOption
+} from './options.ts'
 import { note } from './output.ts'
 import { Progress } from './progress.ts'
 
@@ -18,6 +27,7 @@ interface RunOptions extends Parameters {
   readonly store?: string
   readonly dataDir: string
   readonly offline?: boolean
+  readonly codec?: CodecChoice
   readonly draft?: string
   readonly speculation: boolean
   readonly maxTokens?: number
@@ -57,6 +67,7 @@ export function runCommand(): Command {
     .option('--system <text>', 'a system message')
     .option('--schema <file>', 'a JSON schema: the answer is JSON that it allows')
     .option('--wait <seconds>', 'longest wait for a node that can take over a lost one', integer(0, 3600), 60)
+    .addOption(codecOption())
     .addOption(draftOption())
     .addOption(noSpeculationOption())
     .addOption(storeOption())

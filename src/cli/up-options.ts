@@ -2,6 +2,7 @@
 import type { KvType } from '../engine/index.ts'
 import type { GatewayInit, SharingSettings } from '../gateway/index.ts'
 import type { SharingFile } from '../node/index.ts'
+import type { CodecChoice } from '../session/index.ts'
 import { API_PORT } from './options.ts'
 
 export interface UpOptions {
@@ -20,6 +21,7 @@ export interface UpOptions {
   readonly kvType: KvType
   readonly upload?: number
   readonly disk?: number
+  readonly codec?: CodecChoice
   readonly draft?: string
   readonly speculation: boolean
   readonly store?: string

@@ -22,6 +22,7 @@ import {
   addresses,
   blocksOrAll,
   bytes,
+  codecOption,
   collect,
   DEMO_MODEL,
   draftOption,
@@ -85,6 +86,7 @@ export function upCommand(): Command {
     .option('--no-api', 'answer no programs and pages')
     .option('--concurrency <count>', 'their answers at once (default: --sessions)', integer(1, 10_000))
     .option('--queue <count>', 'their requests that wait for that (default: 256)', integer(0, 100_000))
+    .addOption(codecOption())
     .addOption(draftOption())
     .addOption(noSpeculationOption())
     .addOption(storeOption())
@@ -125,6 +127,7 @@ async function up(options: UpOptions): Promise<void> {
     ...(listen === undefined ? {} : { listen }),
     peers: peer,
     library,
+    codec: options.codec,
     speculation: speculationOf(options),
     startsSharing: startsSharing(options, decided),
     acceptPlans: options.acceptPlans ?? false,

@@ -5,6 +5,7 @@ import { createHost, type Host, type StageInfo } from '../net/index.ts'
 import { Relays } from '../session/index.ts'
 import { type Stage, StageServer } from '../stage/index.ts'
 import type { Route, Swarm } from '../swarm/index.ts'
+import { Codecs } from './codecs.ts'
 import { Contributed } from './contributed.ts'
 import { Drafts } from './drafts.ts'
 import { namesIn } from './embedded-names.ts'
@@ -54,6 +55,8 @@ export class Node implements Startable {
   readonly names: ReturnType<typeof namesIn>
   /** What writes ahead of the answers that this node asks for. */
   readonly drafts: Drafts
+  /** What their hidden states travel in. */
+  readonly codecs: Codecs
   /** What it computes for others, or would. */
   readonly sharing: Sharing
   /** What others had of it. */
@@ -95,6 +98,7 @@ export class Node implements Startable {
       },
       settings.speculation ?? {}
     )
+    this.codecs = new Codecs({ library: this.library, names: this.names }, settings.codec ?? 'f32')
     this.pulls = new Pulls({ library: this.library })
     this.contributed = new Contributed(
       {

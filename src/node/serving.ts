@@ -16,11 +16,12 @@ export function answersOf(node: Node): Answers {
     },
     chains: {
       route: (request) => node.route(request),
-      open: (init) => {
+      open: async (init) => {
         const { host, relays, swarm: directory } = node
         const [first] = init.chain
+        const codec = await node.codecs.codecFor(init.chain)
         const drafter = first && node.drafts.drafterFor(first.stage.model, init.sampler)
-        return openSession({ host, relays, directory }, { ...init, ...(drafter && { drafter }) })
+        return openSession({ host, relays, directory }, { ...init, codec, ...(drafter && { drafter }) })
       },
       lost: (peer) => void node.swarm.report(peer).catch(() => {}) // it may be known already
     },

@@ -1,5 +1,6 @@
 /** What a node is told when it is made. */
 import type { HostLogger } from '../net/index.ts'
+import type { CodecChoice } from '../session/index.ts'
 import type { SpeculationSettings } from './drafts.ts'
 import type { EngineSettings } from './hosting.ts'
 import type { LibraryInit } from './library.ts'
@@ -44,6 +45,8 @@ export interface NodeSettings {
   readonly offline?: boolean | undefined
   /** How the answers that it asks for are guessed ahead. Default: as SpeculationSettings has it. */
   readonly speculation?: SpeculationSettings
+  /** What the hidden states of the answers that it asks for travel in. Default f32. */
+  readonly codec?: CodecChoice | undefined
   /** Models on disk, and how pieces of them come and go. Default: in `dataDir`. */
   readonly library?: Partial<LibraryInit>
   /** Bytes per session of what was sent, kept in memory for replay; what is more goes to disk. Default 16 MiB. */

@@ -43,6 +43,8 @@ const sizeSchema = z
     positionBytes: count,
     /** `name:tag` of a small model that writes ahead. */
     draft: z.string().optional(),
+    /** What its hidden states may travel in: certified with its first quantization. */
+    codecs: z.array(word).optional(),
     /** Bytes by quantization, to three digits; the first is the default. */
     quants: z
       .record(z.string().regex(/^[A-Z0-9_]+$/), count)
