@@ -6,6 +6,11 @@ export function catalogueDraft(names: readonly string[]): string | undefined {
   return names.map((name) => sizeOf(name)?.draft).find((draft) => draft !== undefined)
 }
 
+/** Whether it comes with Shoal. */
+export function isEmbedded(entry: string): boolean {
+  return sizeOf(entry)?.file !== undefined
+}
+
 /** Whether one of these names means the catalogue's entry `entry`, in any quantization. */
 export function isCalled(names: readonly string[], entry: string): boolean {
   const size = sizeOf(entry)

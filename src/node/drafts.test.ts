@@ -69,7 +69,7 @@ test('the embedded model has a draft: loaded once, and freed when nobody has use
   const [one, other] = [await drafterFor(all), await drafterFor(all)]
   expect(await one.draft(IDS, 1, NEVER, IDS.length)).toEqual([]) // nobody waits for its engine
   await Promise.all([guess(one), guess(other)])
-  expect(all.loaded).toEqual(['demo:draft'])
+  expect(all.loaded).toEqual(['demo:draft-q8_0'])
   await one.close()
   await clock.advance(120_000)
   await guess(other)
@@ -148,7 +148,7 @@ describe('it is refused once, with what to do', () => {
   })
 
   test('without memory for it', async () => {
-    expect(await refusal({}, 100e6)).toMatch(/^demo:draft .* takes 135 MB, .* may have 50 MB/)
+    expect(await refusal({}, 100e6)).toMatch(/^demo:draft-q8_0 .* takes 135 MB, .* may have 50 MB/)
   })
 })
 
@@ -197,13 +197,13 @@ test('answers over a long way are the same with a draft and without', async () =
     }
     const [, guessing, other] = nodes
     await answerOf(answers[0], 'a dog')
-    await eventually(() => expect(guessing?.drafts.loaded).toEqual(['demo:draft']))
+    await eventually(() => expect(guessing?.drafts.loaded).toEqual(['demo:draft-q8_0']))
     const [first, second] = await Promise.all(answers.map((each) => answerOf(each, 'a little fish')))
     expect(first?.text).toBe(second?.text)
     expect(first?.guesses?.right).toBeGreaterThan(0)
     expect(second?.guesses).toBeUndefined()
     expect(other?.drafts.loaded).toEqual([])
-    expect(await guessing?.status()).toMatchObject({ drafts: ['demo:draft'] })
+    expect(await guessing?.status()).toMatchObject({ drafts: ['demo:draft-q8_0'] })
   } finally {
     await Promise.all(answers.map((each) => each.stop()))
     await Promise.all(nodes.reverse().map((node) => node.stop()))

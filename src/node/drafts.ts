@@ -1,8 +1,8 @@
 /** Small models that write ahead for larger ones: which fits, is it here, and its engine while somebody uses it. */
 import { type Clock, ShoalError } from '../common/index.ts'
 import type { SamplerOptions } from '../net/index.ts'
-import { BestDrafter, type Drafter, type Guess, ModelDrafter, NgramDrafter } from '../session/index.ts'
-import { catalogueDraft, isCalled } from './drafts-catalogue.ts'
+import { BestDrafter, type DraftEngine, type Drafter, ModelDrafter, NgramDrafter } from '../session/index.ts'
+import { catalogueDraft, isCalled, isEmbedded } from './drafts-catalogue.ts'
 import { draftParts, type LoadedDraft, loadDraft } from './drafts-engine.ts'
 import { misfit, vocabularySize } from './drafts-fit.ts'
 import type { Library, NamedModel } from './library.ts'
@@ -12,7 +12,7 @@ const IDLE_MS = 60_000
 
 export interface DraftsComponents {
   readonly library: Pick<Library, 'find' | 'fetch' | 'store' | 'vocabulary'>
-  /** All names of each model here, by its id; those that it came with, too. */
+  /** All names of each model here, by its id. */
   readonly names: () => Promise<ReadonlyMap<string, readonly string[]>>
   readonly clock: Clock
   /** Bytes. */
@@ -25,8 +25,8 @@ export interface SpeculationSettings {
   /** Nothing is guessed at all. */
   readonly isOff?: boolean | undefined
   /**
-   * The draft for all models whose tokenizer it has, fetched where it is not here; 'none' for none, which leaves n-grams. Default: what the
-   * catalogue names for a model, where it is here already.
+   * The draft for all models whose tokenizer it has, fetched where it is not here; 'none' for none, which leaves
+   * n-grams. Default: what the catalogue names for a model, where it is here already.
    */
   readonly draft?: string | undefined
 }
@@ -46,7 +46,8 @@ interface Loading {
 }
 
 interface Lent {
-  readonly drafter: ModelDrafter
+  readonly shared: DraftEngine
+  readonly vocabulary: number
   release(): void
 }
 
@@ -72,19 +73,17 @@ export class Drafts {
   }
 
   /**
-   * For one session with the model of this id: n-grams, and a draft where there is one. That is loaded when it is asked
-   * for a guess first, and guesses nothing until then. Undefined: nothing is to be guessed.
+   * For one session with the model of this id: n-grams, and a draft where there is one, which is loaded meanwhile.
+   * Undefined: nothing is to be guessed.
    */
   drafterFor(model: string, sampler: SamplerOptions): Drafter | undefined {
     const { isOff = false, draft } = this.#settings
     if (isOff) return undefined
-    const quick = new NgramDrafter()
-    if (draft === 'none') return quick
-    return new BestDrafter(quick, new LentDrafter((settings) => this.#lend(model, settings), sampler))
+    return draft === 'none' ? new NgramDrafter() : new LaterDrafter(this.#lend(model), sampler)
   }
 
   /** Undefined: there is none that fits. Never rejects. */
-  async #lend(model: string, sampler: () => SamplerOptions): Promise<Lent | undefined> {
+  async #lend(model: string): Promise<Lent | undefined> {
     const { clock } = this.#components
     const fit = await this.#fitOf(model)
     if (fit === undefined) return undefined
@@ -98,7 +97,7 @@ export class Drafts {
     }
     try {
       const { shared } = await loading.loaded
-      return { drafter: new ModelDrafter(shared, { sampler: sampler(), vocabulary }), release }
+      return { shared, vocabulary, release }
     } catch {
       return undefined // it was said
     }
@@ -162,6 +161,7 @@ export class Drafts {
     const all = await names()
     const name = catalogueDraft(all.get(model) ?? [])
     if (name === undefined) return undefined
+    if (isEmbedded(name)) return library.find(name, { signal: this.#life.signal })
     for (const [id, called] of all) {
       if (!isCalled(called, name)) continue
       const draft = await library.find(id, { signal: this.#life.signal }).catch(() => undefined)
@@ -194,44 +194,46 @@ export class Drafts {
   }
 }
 
-/** Guesses nothing until its engine has been loaded: nobody waits for that. */
-class LentDrafter implements Drafter {
-  readonly #lend: (sampler: () => SamplerOptions) => Promise<Lent | undefined>
+/**
+ * Guesses nothing until it is known whether there is a draft, and it is loaded: sessions judge by the first guesses
+ * whether guessing pays, and n-grams alone are a poor sample of both.
+ */
+class LaterDrafter implements Drafter {
+  readonly #lent: Promise<Lent | undefined>
   #sampler: SamplerOptions
-  #asked: Promise<void> | undefined
-  #lent: Lent | undefined
+  #drafter: Drafter | undefined
   #isClosed = false
 
-  constructor(lend: (sampler: () => SamplerOptions) => Promise<Lent | undefined>, sampler: SamplerOptions) {
-    this.#lend = lend
+  constructor(lent: Promise<Lent | undefined>, sampler: SamplerOptions) {
+    this.#lent = lent
     this.#sampler = sampler
+    void lent.then((draft) => this.#begin(draft))
   }
 
-  draft(
-    ids: readonly number[],
-    most: number,
-    signal: AbortSignal
-  ): readonly Guess[] | Promise<readonly Guess[]> {
-    if (this.#lent !== undefined) return this.#lent.drafter.draft(ids, most, signal)
-    this.#asked ??= this.#ask()
-    return []
+  #begin(lent: Lent | undefined): void {
+    const quick = new NgramDrafter()
+    const sampler = this.#sampler
+    if (this.#isClosed) lent?.release()
+    else if (lent === undefined) this.#drafter = quick
+    else this.#drafter = new BestDrafter(quick, new ModelDrafter(lent.shared, { ...lent, sampler }))
   }
 
-  async #ask(): Promise<void> {
-    this.#lent = await this.#lend(() => this.#sampler)
-    if (this.#isClosed) await this.close()
+  draft(...parameters: Parameters<Drafter['draft']>): ReturnType<Drafter['draft']> {
+    return this.#drafter?.draft(...parameters) ?? []
   }
 
   resample(sampler: SamplerOptions): void {
     this.#sampler = sampler
-    this.#lent?.drafter.resample(sampler)
+    this.#drafter?.resample(sampler)
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
-    const lent = this.#lent
-    this.#lent = undefined
-    await lent?.drafter.close()
+    const drafter = this.#drafter
+    this.#drafter = undefined
+    if (drafter === undefined) return
+    await drafter.close()
+    const lent = await this.#lent
     lent?.release()
   }
 }

@@ -17,10 +17,7 @@ export function namesIn(
 
 function embeddedNames(library: Pick<Library, 'find'>) {
   const names = Object.entries(catalogue().models).flatMap(([name, { sizes, default: standard }]) =>
-    Object.entries(sizes).flatMap(([tag, { file }]) => {
-      if (file === undefined) return []
-      return [tag === standard ? name : `${name}:${tag}`]
-    })
+    sizes[standard]?.file === undefined ? [] : [name]
   )
   return Promise.all(names.map(async (name) => [(await library.find(name)).id, name] as const))
 }
