@@ -1,8 +1,9 @@
 // Finding, refusing, loading and freeing drafts; and answers of real nodes with and without one.
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { TestHub } from '../../test/hub.ts'
 import { writeModelFile } from '../../test/models/file.ts'
 import { tinyModel } from '../../test/models/index.ts'
 import { eventually } from '../../test/swarm.ts'
@@ -122,6 +123,23 @@ test('one that was named is used, wherever it is', async () => {
   await guess(drafter)
   expect(all.loaded).toEqual([path])
   await drafter.close()
+})
+
+test('one on the hub that was named is fetched as a whole', async () => {
+  const repository = join(folder, 'hub', 'someone', 'drafts')
+  await mkdir(repository, { recursive: true })
+  await copyFile('models/demo-draft.gguf', join(repository, 'small.gguf'))
+  const hub = await TestHub.start({ folder: join(folder, 'hub') })
+  await library.stop()
+  library = libraryIn(join(folder, 'store'), { http: { endpoint: hub.endpoint, wait: async () => {} } })
+  const draft = 'hf:someone/drafts/small.gguf'
+  const all = drafts({ draft })
+  const drafter = await drafterFor(all)
+  await guess(drafter)
+  expect(all.loaded).toEqual([draft])
+  await drafter.close()
+  await hub.close()
+  expect(said).toEqual([])
 })
 
 describe('it is refused once, with what to do', () => {
