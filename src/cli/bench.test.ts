@@ -65,14 +65,15 @@ test('a machine alone answers itself, and says so', async () => {
 
 test('over other nodes: each hop, each link, and a sum that is the whole', async () => {
   swarm = await TestSwarm.start(['0-3', '3-8'])
-  await bench('--json', '--no-speculation', ...peers(swarm))
+  await bench('--json', '--no-speculation', '--codec', 'f16', ...peers(swarm))
   const report = JSON.parse(stdout.join(''))
   expect(report).toMatchObject({
     alone: false,
     tokens: TOKENS,
     chain_changes: 0,
     own: { blocks: 8 },
-    guessed: null
+    guessed: null,
+    codec: 'f16'
   })
   expect(report.hops.map(({ span }: { span: string }) => span)).toEqual(['0-3', '3-8'])
   const ids = swarm.nodes.map(({ host }) => host.peerId)

@@ -3,7 +3,15 @@ import { resolveName } from '../models/index.ts'
 import { type BenchReport, benchmark, dataFolder, type Link, type OwnSpeed } from '../node/index.ts'
 import { type ConsumerOptions, consumerNode, libraryInit, speculationOf } from './consumer.ts'
 import { INTERRUPTED, untilInterrupted } from './lifetime.ts'
-import { draftOption, integer, noSpeculationOption, peerOption, shortPeer, storeOption } from './options.ts'
+import {
+  codecOption,
+  draftOption,
+  integer,
+  noSpeculationOption,
+  peerOption,
+  shortPeer,
+  storeOption
+} from './options.ts'
 import { note } from './output.ts'
 import { Progress } from './progress.ts'
 import { plain } from './status.ts'
@@ -27,6 +35,7 @@ export function benchCommand(): Command {
     .addOption(peerOption())
     .option('--wait <seconds>', 'longest wait for nodes that host the model', integer(0, 3_600), 10)
     .addOption(draftOption())
+    .addOption(codecOption())
     .addOption(noSpeculationOption())
     .addOption(storeOption())
     .option('--data-dir <folder>', 'where it is kept what this machine has joined', dataFolder())
@@ -35,14 +44,14 @@ export function benchCommand(): Command {
 }
 
 async function bench(options: BenchOptions): Promise<void> {
-  const { model, tokens, wait, dataDir, json } = options
+  const { model, tokens, wait, dataDir, codec, json } = options
   const signal = untilInterrupted()
   resolveName(model) // before anything is started
   const progress = new Progress(`looking for ${model}`)
   const node = await consumerNode(options, progress.say)
   try {
     const report = await benchmark(node, {
-      ...{ model, tokens, dataDir, signal, waitMs: wait * 1000 },
+      ...{ model, tokens, dataDir, codec, signal, waitMs: wait * 1000 },
       ...{ library: libraryInit(options, progress.say), speculation: speculationOf(options) },
       onStep: (what) => progress.begin(what)
     })
@@ -70,7 +79,7 @@ function inWords(report: BenchReport): string[] {
     ...(links.length === 0
       ? []
       : [...table([['peer', 'way', 'round trip', 'rate'], ...links.map(linkRow)]), '']),
-    `${model.name}, a token of an answer of ${report.answer.tokens}, in ms`,
+    `${model.name}, a token of an answer of ${report.answer.tokens} in ${report.codec}, in ms`,
     ...table([
       ['hop', 'peer', 'blocks', 'queue', 'compute', 'wire'],
       ...report.answer.hops.map(({ peer, start, end, queueMs, computeMs, wireMs }, index) => [
@@ -133,7 +142,7 @@ function ms(value: number): string {
 }
 
 /** docs/CLI.md says what it has. */
-function asJson({ model, own, links, ...report }: BenchReport): object {
+function asJson({ model, own, links, codec, ...report }: BenchReport): object {
   const { answer, guessed, isAlone, predictedTokenMs, returnMs, restMs } = report
   return {
     model: { id: model.id, name: model.name, blocks: model.blockCount },
@@ -149,7 +158,12 @@ function asJson({ model, own, links, ...report }: BenchReport): object {
       ...{ peer, way: way ?? null, round_trip_ms: round(roundTripMs) },
       bytes_per_second: round(bytesPerSecond)
     })),
-    ...{ alone: isAlone, tokens: answer.tokens, chain_changes: answer.changes + (guessed?.changes ?? 0) },
+    ...{
+      codec,
+      alone: isAlone,
+      tokens: answer.tokens,
+      chain_changes: answer.changes + (guessed?.changes ?? 0)
+    },
     hops: answer.hops.map(({ peer, start, end, queueMs, computeMs, wireMs }) => ({
       ...{ peer, span: `${start}-${end}` },
       ...{ queue_ms: round(queueMs), compute_ms: round(computeMs), wire_ms: round(wireMs) }

@@ -1,4 +1,5 @@
 /** A short answer over a chain, timed: what was predicted of it, and where a token's time went. */
+import type { RowCodec } from '../net/index.ts'
 import { type Drafter, defaultSampler, openSession, type SpeculationFigures } from '../session/index.ts'
 import { type Busyness, type ChainHop, costOf, type HostedStage, type Place } from '../swarm/index.ts'
 import type { Node } from './node.ts'
@@ -32,6 +33,8 @@ export interface AnswerInit {
   readonly tokens: number
   /** Round trips between nodes, in milliseconds. */
   readonly roundTripMs: (from: string, to: string) => number
+  /** What hidden states travel in; default f32. */
+  readonly codec?: RowCodec
   /** Guesses ahead; absent: no speculation. */
   readonly drafter?: Drafter
   readonly signal: AbortSignal
@@ -47,12 +50,12 @@ const COLD_TOKENS = 8
 
 /** Greedy, and on after an end token: it is the time that counts. Throws a SessionError, or the signal's reason. */
 export async function timeAnswer(node: Node, init: AnswerInit): Promise<TimedAnswer> {
-  const { chain, prompt, tokens, roundTripMs, drafter, signal } = init
+  const { chain, prompt, tokens, roundTripMs, drafter, codec, signal } = init
   let changes = 0
   const session = await openSession(
     { host: node.host, relays: node.relays, directory: node.swarm },
     {
-      ...{ chain, sampler: defaultSampler(), waitMs: WAIT_MS, signal },
+      ...{ chain, codec, sampler: defaultSampler(), waitMs: WAIT_MS, signal },
       reserve: prompt.length + tokens,
       onEvent: () => {
         changes += 1

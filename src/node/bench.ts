@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { ShoalError } from '../common/index.ts'
 import { LlamaEngine } from '../engine/index.ts'
 import { resolveName } from '../models/index.ts'
+import type { RowCodec } from '../net/index.ts'
 import { defaultSampler } from '../session/index.ts'
 import { type ChainHop, NoChainError } from '../swarm/index.ts'
 import { type AnswerInit, predictedTokenMs, type TimedAnswer, timeAnswer } from './bench-answer.ts'
@@ -32,6 +33,8 @@ export interface BenchReport {
   readonly own: OwnSpeed | undefined
   /** Hops of the chain first. */
   readonly links: readonly Link[]
+  /** What hidden states travelled in. */
+  readonly codec: RowCodec
   /** Nobody else hosts the model: the answer is this machine's own. */
   readonly isAlone: boolean
   readonly predictedTokenMs: number
@@ -54,6 +57,7 @@ export interface BenchInit {
   readonly dataDir: string
   readonly library: Partial<LibraryInit>
   readonly speculation?: NodeSettings['speculation']
+  readonly codec?: NodeSettings['codec']
   /** What is being done now. */
   readonly onStep?: (what: string) => void
   readonly signal: AbortSignal
@@ -79,7 +83,7 @@ const MOST_LINKS = 16
  * NoChainError where nobody hosts it and not all of it is here, a SessionError, or the signal's reason.
  */
 export async function benchmark(node: Node, init: BenchInit): Promise<BenchReport> {
-  const { model: name, tokens, onStep, signal, dataDir, library, speculation = {} } = init
+  const { model: name, tokens, onStep, signal, dataDir, library, speculation = {}, codec } = init
   if (resolveName(name).kind === 'id') await node.start({ signal })
   const model = await node.library.find(name, { signal })
   await node.start({ signal })
@@ -92,7 +96,7 @@ export async function benchmark(node: Node, init: BenchInit): Promise<BenchRepor
   onStep?.('measuring this machine')
   const isHere = await fitsHere(node, model)
   const alone = new Node({
-    ...{ dataDir, listen: [], peers: [], ephemeral: true, offline: true, library, speculation },
+    ...{ dataDir, listen: [], peers: [], ephemeral: true, offline: true, library, speculation, codec },
     hosting: {
       model: isHere ? (model.files?.[0] ?? name) : DEMO,
       ...{ context: CONTEXT + tokens, sessions: 1, kvType: 'f16' }
@@ -165,7 +169,8 @@ async function measured(
   const { peerId } = node.host
   const roundTripMs = roundTripsBy(node, links)
   const prompt = await tokenized(node, model, signal)
-  const answering = { chain, prompt, tokens, roundTripMs, signal }
+  const codec = await node.codecs.codecFor(chain)
+  const answering = { chain, codec, prompt, tokens, roundTripMs, signal }
   const predicted = await predictedTokenMs(node, answering)
   onStep?.('answering')
   const answer = await timeAnswer(node, answering)
@@ -175,7 +180,8 @@ async function measured(
   const parts = answer.hops.map(({ queueMs, computeMs, wireMs }) => queueMs + computeMs + wireMs)
   const restMs = answer.tokenMs - returnMs - parts.reduce((sum, ms) => sum + ms, 0)
   const isAlone = chain.every(({ peer }) => peer === peerId)
-  return { model, own, links, isAlone, predictedTokenMs: predicted, answer, guessed, returnMs, restMs }
+  const timings = { predictedTokenMs: predicted, answer, guessed, returnMs, restMs }
+  return { model, own, links, codec, isAlone, ...timings }
 }
 
 /** Twice, as a draft model is loaded while the first answer is given. */
