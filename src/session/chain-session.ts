@@ -6,7 +6,7 @@ import { SessionError } from './errors.ts'
 import type { Hop } from './hop.ts'
 import type { Session, SessionInit } from './open.ts'
 import { Speculation, type SpeculationFigures } from './speculation.ts'
-import type { HopFigures } from './statistics.ts'
+import type { FrameCost, HopFigures } from './statistics.ts'
 import { nextWindow } from './windows.ts'
 
 /** Positions that are reserved beyond those in use; the next stretch is asked for when half is left. */
@@ -83,7 +83,7 @@ export class ChainSession implements Session {
       new Speculation({
         drafter: init.drafter,
         onGuesses: () => this.#feed(),
-        rowMs: () => rowMsOf(this.#chain.hops)
+        cost: () => costOf(this.#chain.hops)
       })
   }
 
@@ -93,9 +93,14 @@ export class ChainSession implements Session {
   }
 
   /** The next frames leave before anybody looks at the tokens: the chain must not wait for its reader. */
-  #drawn({ epoch, position, tokens, logs }: Tokens): void {
+  #drawn({ epoch, position, tokens, logs, sampler }: Tokens): void {
     const answer = this.#answer
     if (answer === undefined || answer.isComplete || epoch !== this.#epoch) return
+    if (sampler !== undefined && sampler !== this.#chain.samplerVersion) {
+      // The rows were faster than what changed the sampler.
+      this.#needed({ type: 'need', epoch, length: this.#ids.length - 1 })
+      return
+    }
     const before = answer.drawn
     for (const [index, token] of tokens.entries()) {
       const at = position + index + 1
@@ -271,12 +276,13 @@ export class ChainSession implements Session {
   }
 }
 
-/** What a further row costs all of them together, in milliseconds, where each has told enough. */
-function rowMsOf(hops: readonly Hop[]): number | undefined {
-  let sum = 0
+/** What frames cost all of them together, where each has told enough. */
+function costOf(hops: readonly Hop[]): FrameCost | undefined {
+  let sum = { frameMs: 0, rowMs: 0 }
   for (const { statistics } of hops) {
-    if (statistics.rowMs === undefined) return undefined
-    sum += statistics.rowMs
+    const { cost } = statistics
+    if (cost === undefined) return undefined
+    sum = { frameMs: sum.frameMs + cost.frameMs, rowMs: sum.rowMs + cost.rowMs }
   }
   return sum
 }

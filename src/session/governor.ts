@@ -8,6 +8,8 @@ const PAYS = 0.95
 const STILL_PAYS = 0.99
 /** Below this share of a row's round trip, it plainly pays. */
 const PLAINLY = 0.8
+/** Stages that compute for no more than this share of a round trip wait for most of it. */
+const WORK_SHARE = 0.25
 /** Tokens that tell something. */
 const TRIAL_TOKENS = 8
 /** Tokens that a mean goes back. */
@@ -50,6 +52,14 @@ class Mean {
   }
 }
 
+/** A round through the chain, in milliseconds, where it is known. */
+export interface Round {
+  /** What a row took at least until it was drawn after: what a token takes without guesses. */
+  readonly roundTripMs: number | undefined
+  /** Of that, what the stages compute. */
+  readonly workMs: number | undefined
+}
+
 export class Governor {
   #mode: 'on' | 'compare' | 'off' = 'on'
   readonly #with = new Mean()
@@ -70,11 +80,8 @@ export class Governor {
     return now.isKnown ? now.value : undefined
   }
 
-  /**
-   * So many tokens came after `ms`. `isGuessed`: meanwhile guesses were made or under way. `roundTripMs`: what a row
-   * took at least until it was drawn after, which is what a token takes without guesses.
-   */
-  drawn(tokens: number, ms: number, isGuessed: boolean, roundTripMs: number | undefined): void {
+  /** So many tokens came after `ms`. `isGuessed`: meanwhile guesses were made or under way. */
+  drawn(tokens: number, ms: number, isGuessed: boolean, round: Round): void {
     if (isGuessed) {
       this.#with.add(ms, tokens)
       this.#age += tokens
@@ -84,12 +91,14 @@ export class Governor {
       this.#age = 0
     }
     if (this.#mode === 'off') this.#wait(tokens, ms)
-    else if (this.#with.isKnown) this.#judge(roundTripMs)
+    else if (this.#with.isKnown) this.#judge(round)
   }
 
-  #judge(roundTripMs: number | undefined): void {
+  #judge({ roundTripMs, workMs }: Round): void {
     const ms = this.#with.value
-    if (roundTripMs !== undefined && ms < PLAINLY * roundTripMs) {
+    // Where stages mostly wait, guesses can cost next to nothing, whatever a hiccup makes of the times.
+    const waits = roundTripMs !== undefined && workMs !== undefined && workMs < WORK_SHARE * roundTripMs
+    if (waits || (roundTripMs !== undefined && ms < PLAINLY * roundTripMs)) {
       this.#mode = 'on'
       return
     }

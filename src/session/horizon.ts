@@ -1,5 +1,6 @@
 /** How far to guess: until the next guess is likely to cost more time than it saves. */
 import { Governor } from './governor.ts'
+import type { FrameCost } from './statistics.ts'
 
 /** Round trips that the shortest one is taken of: longer ones waited behind others. */
 const ROUND_TRIPS = 16
@@ -19,7 +20,7 @@ interface Window {
 
 export class Horizon {
   readonly #governor = new Governor()
-  readonly #rowMs: () => number | undefined
+  readonly #cost: () => FrameCost | undefined
   /** Frames to be drawn after, in their order. */
   #windows: Window[] = []
   #roundTrips: number[] = []
@@ -29,9 +30,9 @@ export class Horizon {
   #last: number | undefined
   #isGuessed = false
 
-  /** `rowMs`: what a further row costs all stages together, in milliseconds, where it is known. */
-  constructor(rowMs: () => number | undefined) {
-    this.#rowMs = rowMs
+  /** `cost`: of all stages together, where it is known. */
+  constructor(cost: () => FrameCost | undefined) {
+    this.#cost = cost
   }
 
   get isOn(): boolean {
@@ -41,9 +42,9 @@ export class Horizon {
   /** That a guess holds, with all before it: below this it costs more than it saves. */
   get leastProbability(): number {
     const tokenMs = this.#governor.tokenMs ?? this.#roundTripMs
-    const rowMs = this.#rowMs()
-    if (tokenMs === undefined || rowMs === undefined) return FIRST_COST
-    return Math.min(1, (rowMs + (this.#draftMs ?? 0)) / tokenMs)
+    const cost = this.#cost()
+    if (tokenMs === undefined || cost === undefined) return FIRST_COST
+    return Math.min(1, (cost.rowMs + (this.#draftMs ?? 0)) / tokenMs)
   }
 
   /** Guesses to ask a drafter for that takes its time. */
@@ -82,7 +83,8 @@ export class Horizon {
       if (this.#roundTrips.length > ROUND_TRIPS) this.#roundTrips.shift()
     }
     if (this.#last !== undefined) {
-      this.#governor.drawn(tokens, now - this.#last, this.#isGuessed, this.#roundTripMs)
+      const round = { roundTripMs: this.#roundTripMs, workMs: this.#cost()?.frameMs }
+      this.#governor.drawn(tokens, now - this.#last, this.#isGuessed, round)
     }
     this.#last = now
     this.#isGuessed = isGuessing

@@ -4,6 +4,7 @@ import { DECODE_ROWS } from '../stage/index.ts'
 import { Calibration } from './calibration.ts'
 import type { Drafter, Guess } from './drafter.ts'
 import { Horizon } from './horizon.ts'
+import type { FrameCost } from './statistics.ts'
 
 /** Guesses under way: with a ring of 200 ms enough for 1,280 tokens per second. */
 const MOST_GUESSES = 256
@@ -25,8 +26,8 @@ export interface SpeculationInit {
   readonly drafter: Drafter
   /** There are guesses to send, or it is worth asking again. */
   readonly onGuesses: () => void
-  /** Milliseconds that a further row costs all stages together, where it is known. */
-  readonly rowMs: () => number | undefined
+  /** Of all stages together, where it is known. */
+  readonly cost: () => FrameCost | undefined
 }
 
 /** What is guessed for: see Speculation.draft. */
@@ -54,10 +55,10 @@ export class Speculation {
   #right = 0
   #windows = 0
 
-  constructor({ drafter, onGuesses, rowMs }: SpeculationInit) {
+  constructor({ drafter, onGuesses, cost }: SpeculationInit) {
     this.#drafter = drafter
     this.#onGuesses = onGuesses
-    this.#horizon = new Horizon(rowMs)
+    this.#horizon = new Horizon(cost)
   }
 
   get figures(): SpeculationFigures {

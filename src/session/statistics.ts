@@ -18,6 +18,12 @@ export interface HopFigures {
   readonly rows: number
 }
 
+/** What a frame takes to compute while decoding, and what each further row of it does, in milliseconds. */
+export interface FrameCost {
+  readonly frameMs: number
+  readonly rowMs: number
+}
+
 /** Collects what one stage reports of its frames. */
 export class HopStatistics {
   readonly #decoded: FrameTiming[] = []
@@ -25,7 +31,7 @@ export class HopStatistics {
   readonly #windows: FrameTiming[] = []
   #prompt: FrameTiming | undefined
   #rows = 0
-  #rowMs: number | undefined
+  #cost: FrameCost | undefined
   #isStale = false
 
   add(timing: FrameTiming): void {
@@ -47,18 +53,19 @@ export class HopStatistics {
     }
   }
 
-  /**
-   * What a further row of a window takes to compute, in milliseconds; of the last windows, or of a prompt's rows.
-   * Undefined while there were neither.
-   */
-  get rowMs(): number | undefined {
-    if (this.#isStale) this.#rowMs = this.#slope()
+  /** Of the last frames; undefined while there were none that tell. */
+  get cost(): FrameCost | undefined {
+    if (this.#isStale) {
+      const rowMs = this.#rowMs()
+      const frameMs = median(this.#windows.map(({ computeMicroseconds }) => computeMicroseconds)) / 1000
+      this.#cost = rowMs === undefined || this.#windows.length === 0 ? undefined : { frameMs, rowMs }
+    }
     this.#isStale = false
-    return this.#rowMs
+    return this.#cost
   }
 
-  /** The median of all pairs of frames (Theil-Sen): one hiccup changes nothing. */
-  #slope(): number | undefined {
+  /** The median of all pairs of windows (Theil-Sen), so that one hiccup changes nothing; or of a prompt's rows. */
+  #rowMs(): number | undefined {
     const slopes = this.#windows.flatMap((first, index) =>
       this.#windows.slice(index + 1).flatMap((second) => {
         const rows = second.rows - first.rows
