@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { LlamaEngine } from '../src/engine/index.ts'
 import { openModel, writeSpan } from '../src/models/index.ts'
-import { createHost, type Frame } from '../src/net/index.ts'
+import { bytesPerRow, createHost, type Frame, type RowCodec } from '../src/net/index.ts'
 import { median } from './bench.ts'
 
 const ROUNDS = 300
@@ -40,7 +40,10 @@ export async function measureProcessLeg(path: string, folder: string): Promise<n
  * What a frame of one row takes to another process: milliseconds (half of its way there and back), and bytes that
  * the socket was given for it, encrypted and multiplexed.
  */
-export async function measureWireLeg(width: number): Promise<{ ms: number; bytes: number }> {
+export async function measureWireLeg(
+  width: number,
+  codec: RowCodec = 'f32'
+): Promise<{ ms: number; bytes: number }> {
   const host = createHost({ identity: { ephemeral: true }, listen: ['/ip4/127.0.0.1/tcp/0'] })
   const echo = fork(join(import.meta.dirname, 'echo.ts'))
   try {
@@ -66,9 +69,9 @@ export async function measureWireLeg(width: number): Promise<{ ms: number; bytes
       return write.call(this, chunk)
     }
     for (let position = 0; position < ROUNDS; position++) {
-      const payload = new Uint8Array(width * 4)
+      const payload = new Uint8Array(bytesPerRow(codec, width))
       const tokens = Int32Array.of(1)
-      const frame: Frame = { epoch: 0, position, tokens, sample: 'last', codec: 'f32', payload }
+      const frame: Frame = { epoch: 0, position, tokens, sample: 'last', codec, payload }
       const start = performance.now()
       const returned = new Promise<void>((resolve) => {
         back = resolve

@@ -2,14 +2,17 @@
 import type { RowCodec } from '../net/index.ts'
 import { type Estimate, meanOf, percentile, perplexityOf } from './adapt/statistics.ts'
 
-/** In nats per token, on average: about what quantizing to Q8_0, the finest in use, costs (BENCHMARKS.md: 0.0006 to 0.004). */
-const MOST_DIVERGENCE = 0.001
-/** A small mean may hide rare large errors, as where a block's numbers pay for an outlier among them. */
-const MOST_DIVERGENCE_P99 = 0.02
-/** Where two tokens are nearly tied anything decides: batches of another size change two of a hundred choices. */
-const LEAST_SAME_TOP = 0.97
-/** Below the standard error of any text that people evaluate with. */
-const MOST_PERPLEXITY_RATIO = 1.005
+/** What a codec that was not asked for by name may cost at most. */
+export const CODEC_LIMITS = {
+  /** Nats per token, on average: about what quantizing to Q8_0, the finest in use, costs (BENCHMARKS: 0.0006 to 0.004). */
+  divergence: 0.001,
+  /** A small mean may hide rare large errors, as where a block's numbers pay for an outlier among them. */
+  divergenceP99: 0.02,
+  /** Where two tokens are nearly tied anything decides: batches of another size change two of a hundred choices. */
+  sameTop: 0.97,
+  /** Below the standard error of any text that people evaluate with. */
+  perplexityRatio: 1.005
+}
 
 export interface CodecReport {
   readonly codec: RowCodec
@@ -83,9 +86,9 @@ function topOf(logits: Float32Array): readonly [token: number, logSum: number] {
 
 export function isCertified({ divergence, sameTop, perplexityRatio }: CodecCosts): boolean {
   return (
-    divergence.value <= MOST_DIVERGENCE &&
-    divergence.p99 <= MOST_DIVERGENCE_P99 &&
-    sameTop >= LEAST_SAME_TOP &&
-    perplexityRatio <= MOST_PERPLEXITY_RATIO
+    divergence.value <= CODEC_LIMITS.divergence &&
+    divergence.p99 <= CODEC_LIMITS.divergenceP99 &&
+    sameTop >= CODEC_LIMITS.sameTop &&
+    perplexityRatio <= CODEC_LIMITS.perplexityRatio
   )
 }

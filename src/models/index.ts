@@ -2,7 +2,7 @@
 export * from './adapt/index.ts'
 export { type CertifyOptions, type CertifyReport, type CutReport, certify } from './certify.ts'
 export { type CertifyCodecsOptions, type CodecsReport, certifyCodecs } from './certify-codecs.ts'
-export type { CodecCosts, CodecReport } from './certify-costs.ts'
+export { CODEC_LIMITS, type CodecReport } from './certify-costs.ts'
 export { type PartName, partsOf } from './content.ts'
 export type { PieceSource, StoredModel } from './contract.ts'
 export * from './exchange/index.ts'
