@@ -18,6 +18,11 @@ const LEAD_TOKENS = 120
 /** Above the model's temperature nothing is likely: as good as random ids. */
 const HOSTILE_TEMPERATURE = 5
 const NO_END: ReadonlySet<number> = new Set()
+const HOW = ['little', 'big', 'sad', 'happy', 'red', 'brave', 'lost', 'old', 'funny', 'shy']
+const WHO = [
+  ...['fish', 'dog', 'cat', 'bird', 'boy', 'girl', 'bear', 'frog', 'ball', 'tree'],
+  ...['car', 'boat', 'duck', 'mouse', 'star', 'king', 'house', 'train', 'flower', 'dragon']
+]
 
 interface Kind {
   readonly sampler: SamplerOptions
@@ -52,6 +57,11 @@ const KINDS: Record<string, Kind> = {
 }
 /** On any text, over any links. */
 const LEAST = 0.97
+/** Where a token takes milliseconds, the machine's own scatter is large, and answers are short. */
+const NEAR_ROUNDS = 4
+/** For the same text: links on which windows are under way, and answers soon there. */
+const SAME_PROFILE = 'lan'
+const SAME_TOKENS = 40
 
 interface Setup {
   readonly chain: SpeculationChain
@@ -86,12 +96,21 @@ export const bench: Bench = {
       const figures: Record<string, Figure> = {}
       for (const profile of values.profiles.split(',')) {
         chain.wan(profileNamed(profile))
-        for (const name of values.kinds.split(',')) {
+        const rounds = Number(values.rounds) * (profile === 'world' ? 1 : NEAR_ROUNDS)
+        for (const name of values.kinds.split(',').filter((kind) => kind !== '')) {
           const kind = KINDS[name]
           if (kind === undefined) throw new Error(`there is no kind of text ${name}`)
           log(`${name} text, ${profile}`)
-          Object.assign(figures, await measure(setup, `${name}_${profile}`, kind))
+          Object.assign(figures, await measure({ ...setup, rounds }, `${name}_${profile}`, kind))
         }
+      }
+      chain.wan(profileNamed(SAME_PROFILE))
+      const count = Number(values.same)
+      for (const sampler of count === 0
+        ? []
+        : [defaultSampler(), defaultSampler({ temperature: 0.8, seed: 11 })]) {
+        const name = sampler.temperature === 0 ? 'same_greedy' : 'same_drawn'
+        figures[name] = await sameness(setup, sampler, count)
       }
       return figures
     } finally {
@@ -106,13 +125,15 @@ async function measure(setup: Setup, name: string, kind: Kind): Promise<Record<s
   const ratios = new Map<Guesser, number[]>(kind.guessers.map((guesser) => [guesser, []]))
   const accepted = new Map<Guesser, string[]>(kind.guessers.map((guesser) => [guesser, []]))
   const endTokens = kind.ends === true ? new Set(chain.model.description.endTokens) : NO_END
+  const isFar = name.endsWith('world')
   const plain: number[] = []
   for (let round = 0; round < rounds; round++) {
     for (const prompt of await promptsOf(setup, kind)) {
       const answer = (guesser: Guesser) => chain.answer(prompt, maxTokens, kind.sampler, guesser, endTokens)
-      const off = await answer('nobody')
-      plain.push(off.tokenMs)
+      let off = await answer('nobody')
       for (const guesser of kind.guessers) {
+        if (!isFar && guesser !== kind.guessers[0]) off = await answer('nobody')
+        plain.push(off.tokenMs)
         const on = await answer(guesser)
         const isSame = on.tokens.every((token, index) => token === off.tokens[index])
         if (!isSame || on.tokens.length !== off.tokens.length)
@@ -132,13 +153,36 @@ async function measure(setup: Setup, name: string, kind: Kind): Promise<Record<s
     const target = kind.target(guesser)
     const value = rounded(median(runs))
     const note = `without: ${rounded(median(plain))} ms per token; right of sent: ${accepted.get(guesser)?.join(' ')}`
-    const isFar = name.endsWith('world')
     figures[`${name}_${guesser}`] = {
       ...{ value, target: `>= ${isFar && target !== undefined ? target : LEAST}`, unit: 'on / off' },
       ...{ runs: runs.map(rounded), note }
     }
   }
   return figures
+}
+
+/** How many texts are the same. */
+async function sameness({ chain, log }: Setup, sampler: SamplerOptions, count: number): Promise<Figure> {
+  const ends = new Set(chain.model.description.endTokens)
+  let same = 0
+  let [sent, right] = [0, 0]
+  for (let index = 0; index < count; index++) {
+    const prompt = await chain.model.tokenize(storyPrompt(index))
+    const off = await chain.answer(prompt, SAME_TOKENS, sampler, 'nobody', ends)
+    const on = await chain.answer(prompt, SAME_TOKENS, sampler, 'both', ends)
+    sent += on.speculation?.sent ?? 0
+    right += on.speculation?.right ?? 0
+    if (off.tokens.join() === on.tokens.join()) same += 1
+    else log(`another text after: ${storyPrompt(index)}`)
+  }
+  const note = `${SAME_PROFILE}, temperature ${sampler.temperature}; ${right} of ${sent} guesses right`
+  return { value: same, target: `>= ${count}`, unit: `of ${count} texts`, note }
+}
+
+/** 200 different ones. */
+function storyPrompt(index: number): string {
+  const who = WHO[index % WHO.length]
+  return `Tell me a story about a ${HOW[Math.floor(index / WHO.length) % HOW.length]} ${who}.`
 }
 
 async function promptsOf(
