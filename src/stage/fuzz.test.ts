@@ -9,7 +9,16 @@ import { HandPeer } from '../../test/hand-peer.ts'
 import { FakeControl, FakeData, FakeReceiver } from '../../test/streams.ts'
 import { eventually, TestSwarm } from '../../test/swarm.ts'
 import { loadIdentity } from '../net/identity.ts'
-import type { ControlMessage, Frame, Open, SamplerOptions } from '../net/index.ts'
+import {
+  bytesPerRow,
+  type ControlMessage,
+  encodeRows,
+  type Frame,
+  type Open,
+  ROW_CODECS,
+  type RowCodec,
+  type SamplerOptions
+} from '../net/index.ts'
 import { startLibp2p } from '../net/libp2p.ts'
 import type { Node } from '../node/index.ts'
 import { defaultSampler } from '../session/index.ts'
@@ -63,12 +72,20 @@ function openOn(
   return { server, message, control, data, next }
 }
 
-function frame(stage: Stage, position: number, count: number, changes: Partial<Frame> = {}): Frame {
+function frame(
+  stage: Stage,
+  position: number,
+  count: number,
+  changes: Partial<Frame> = {},
+  codec: RowCodec = 'f32'
+): Frame {
   const tokens = Int32Array.from({ length: count }, (_, row) => 50 + row)
   const common = { epoch: 0, position, tokens, sample: 'last' as const }
   if (stage.info.embedding) return { ...common, codec: 'none', payload: new Uint8Array(0), ...changes }
   const floats = Float32Array.from({ length: count * WIDTH }, (_, at) => Math.sin(at + position))
-  return { ...common, codec: 'f32', payload: new Uint8Array(floats.buffer), ...changes }
+  const payload = new Uint8Array(count * bytesPerRow(codec, WIDTH))
+  encodeRows(codec, floats, WIDTH, payload)
+  return { ...common, codec, payload, ...changes }
 }
 
 /** What the stage says or sends on for a session that does nothing wrong. */
@@ -142,17 +159,20 @@ describe('frames', () => {
       fc.assert(
         fc.asyncProperty(
           fc.nat(LONGEST_PREFIX),
+          fc.constantFrom(...ROW_CODECS),
           fc.array(oddFrame, { minLength: 1, maxLength: 5 }),
-          async (prefix, odd) => {
-            const { control, data } = openOn(stage)
-            if (prefix > 0) data.push(frame(stage, 0, prefix))
+          async (prefix, spoken, odd) => {
+            const { control, data } = openOn(stage, { profile: { ...stage.info.profile, codec: spoken } })
+            if (prefix > 0) data.push(frame(stage, 0, prefix, {}, spoken))
             for (const { rows, token, isRaw, fill, ...fields } of odd) {
               const changes: Partial<Frame> = { ...fields, tokens: new Int32Array(rows).fill(token) }
               // Mostly in the codec that the stage takes, so that the numbers come through to the engine.
               const isIds = stage.info.embedding !== (isRaw && prefix === 0)
-              const floats = new Float32Array(isIds ? 0 : rows * WIDTH).fill(fill ?? 0.5)
-              const payload = new Uint8Array(floats.buffer)
-              data.push(frame(stage, 0, 1, { ...changes, codec: isIds ? 'none' : 'f32', payload }))
+              const codec = isIds ? 'none' : spoken
+              const bytes = rows * bytesPerRow(codec, WIDTH)
+              const floats = new Float32Array(Math.ceil(bytes / 4)).fill(fill ?? 0.5)
+              const payload = new Uint8Array(floats.buffer, 0, bytes)
+              data.push(frame(stage, 0, 1, { ...changes, codec, payload }))
               pushed += 1
             }
             await idle(stage)
@@ -458,7 +478,7 @@ describe('bytes', () => {
   const almostFrame = fc
     .tuple(
       fc.nat(3),
-      fc.nat(3),
+      fc.nat(5),
       fc.nat(3),
       fc.oneof(fc.nat(80), fc.nat()),
       fc.oneof(fc.nat(4), fc.nat()),
@@ -466,7 +486,7 @@ describe('bytes', () => {
     )
     .map(([version, codec, sample, position, rows, rest]) => {
       const head = new DataView(new ArrayBuffer(20))
-      head.setUint32(0, 16 + rows * 4 * (codec === 1 ? 1 + WIDTH : 1), true)
+      head.setUint32(0, 16 + rows * (4 + bytesPerRow(ROW_CODECS[codec - 1] ?? 'none', WIDTH)), true)
       for (const [index, value] of [version, codec, sample].entries()) head.setUint8(4 + index, value)
       for (const [index, value] of [0, position, rows].entries()) head.setUint32(8 + 4 * index, value, true)
       return Buffer.concat([new Uint8Array(head.buffer), rest])
