@@ -35,8 +35,8 @@ function answer(maxTokens: number, options: { readonly sampler?: typeof SAMPLER 
   return all(session.generate(PROMPT, { maxTokens, endTokens: NO_END, waitMs: 0, ...options }))
 }
 
-function draw(tail: FakeStage, position: number, token: number, epoch = 0): void {
-  tail.say({ type: 'tokens', epoch, position, tokens: [token] })
+function draw(tail: FakeStage, position: number, token: number, epoch = 0, sampler?: number): void {
+  tail.say({ type: 'tokens', epoch, position, tokens: [token], sampler })
 }
 
 const refused = { type: 'refused', code: 'engine', message: 'the engine died' } as const
@@ -78,7 +78,7 @@ describe('whoever takes over', () => {
     const second = answer(1, { sampler })
     const tail = await reached('other')
     await linked()
-    expect(tail.received('open')[0]?.sampler).toEqual(sampler)
+    expect(tail.received('open')[0]?.sampler).toEqual({ ...sampler, version: 2 })
     draw(tail, 3, 51, 1) // the last row is computed again for its logits
     expect(await second).toEqual([51])
   })
@@ -125,14 +125,52 @@ describe('rows that do not reach', () => {
 
 describe('another sampler', () => {
   const sampler = defaultSampler({ temperature: 0.8, seed: 7 })
+  const resample = { type: 'resample', sampler: { ...sampler, version: 2 } }
 
-  test('is waited for before rows are sent that it is for', async () => {
+  test('is not waited for where draws say which one they are of, and those of another are not taken', async () => {
+    host.onControl = (_, stage) => {
+      stage.sampler = 1
+    }
+    await open([])
+    const tail = host.stage('peer2')
+    const tokens = answer(2, { sampler })
+    await vi.waitFor(() => expect(host.data[0]?.stream.frames).toHaveLength(1), PATIENCE)
+    expect(tail.received('resample')).toEqual([resample])
+    draw(tail, 3, 50, 0, 1)
+    // The last row once more.
+    await vi.waitFor(() => {
+      expect(host.data[0]?.stream.frames[1]).toMatchObject({ epoch: 1, position: 3, sample: 'last' })
+    }, PATIENCE)
+    draw(tail, 3, 51, 1, 2)
+    draw(tail, 4, 52, 1, 2)
+    expect(await tokens).toEqual([51, 52])
+  })
+
+  test.each(['before', 'after'])(
+    'is said again by versions to a tail whose connection breaks right %s',
+    async (when) => {
+      host.onControl = (_, stage) => {
+        stage.sampler = 1
+      }
+      await open([])
+      const tail = host.stage('peer2')
+      if (when === 'before') tail.end(new Error('reset'))
+      const tokens = answer(1, { sampler })
+      if (when === 'after') tail.end(new Error('reset'))
+      await vi.waitFor(() => expect(host.stage('peer2')).not.toBe(tail), PATIENCE)
+      await vi.waitFor(() => expect(host.stage('peer2').received('resample')).toEqual([resample]), PATIENCE)
+      draw(host.stage('peer2'), 3, 51, 0, 2)
+      expect(await tokens).toEqual([51])
+    }
+  )
+
+  test('is waited for before rows are sent that it is for, where the tail knows no versions', async () => {
     await open([])
     const tail = host.stage('peer2')
     tail.ignored.add('ping')
     const tokens = answer(1, { sampler })
     await vi.waitFor(() => expect(tail.received('ping').length).toBeGreaterThan(1), PATIENCE)
-    expect(tail.received('resample')).toEqual([{ type: 'resample', sampler }])
+    expect(tail.received('resample')).toEqual([resample])
     expect(host.data[0]?.stream.frames).toEqual([])
     tail.say(tail.pong(tail.received('ping').at(-1)?.nonce ?? 0))
     await vi.waitFor(() => expect(host.data[0]?.stream.frames).toHaveLength(1), PATIENCE)
@@ -149,7 +187,7 @@ describe('another sampler', () => {
     if (when === 'after') tail.end(new Error('reset'))
     await vi.waitFor(() => expect(host.data[0]?.stream.frames).toHaveLength(1), PATIENCE)
     expect(host.stage('peer2')).not.toBe(tail)
-    expect(host.stage('peer2').received('resample')).toEqual([{ type: 'resample', sampler }])
+    expect(host.stage('peer2').received('resample')).toEqual([resample])
     draw(host.stage('peer2'), 3, 51)
     expect(await tokens).toEqual([51])
   })

@@ -73,6 +73,7 @@ export class Chain {
   #waitMs: number | undefined
   #giveUpAt = 0
   #mending: Promise<void> | undefined
+  #hasOpened = false
   #repairs = 0
   /** Stages that found fault with what they got, without a token between them. */
   #objections = 0
@@ -147,18 +148,23 @@ export class Chain {
   async open(waitMs: number, signal: AbortSignal): Promise<void> {
     this.activate(waitMs)
     const given = aborted(signal)
-    while (!this.#route.isWhole) {
+    while (!this.#route.isReady) {
       signal.throwIfAborted()
       if (this.#failure !== undefined) throw this.#failure
       await Promise.race([this.#change.promise, given])
     }
+    this.#hasOpened = true
     this.rest()
   }
 
-  /** Rows that are sent after it has resolved are drawn after so. */
-  async resample(sampler: SamplerOptions): Promise<void> {
-    this.#route.sampler = sampler
-    await this.hops.at(-1)?.resample(sampler) // who takes over from it is told when it opens
+  /** See Route. */
+  resample(sampler: SamplerOptions): Promise<void> | undefined {
+    return this.#route.resample(sampler)
+  }
+
+  /** Draws of other versions of the sampler are not the ones that were asked for. */
+  get samplerVersion(): number | undefined {
+    return this.#route.sampler.version
   }
 
   async close(): Promise<void> {
@@ -243,7 +249,6 @@ export class Chain {
   /** Until the chain is whole, or nobody waits for it; resolves to why it can't be. */
   async #mendAll(): Promise<SessionError | undefined> {
     const route = this.#route
-    const wasOpen = route.hops.length > 0
     let isRepaired = false
     while (this.#waitMs !== undefined) {
       const { hops } = route
@@ -262,13 +267,13 @@ export class Chain {
         const sound = hops.findIndex(({ loss }, index) => index > lost && loss === undefined)
         const done = await this.#replace(Math.max(0, lost), sound < 0 ? hops.length : sound)
         const trouble = this.#trouble ?? why
-        if (done === 'replaced') isRepaired = true
+        if (done === 'replaced') isRepaired = this.#hasOpened
         else if (trouble === undefined)
           return undefined // closed meanwhile
         else if (this.#isHopeless(trouble, done === 'nobody')) return this.#despair(trouble)
         else if (done === 'nobody') await this.#lookAround(trouble)
       } else if (broken >= 0) {
-        isRepaired = true
+        isRepaired = this.#hasOpened
         await this.#renew(broken)
       } else if (leaving >= 0) {
         const hop = hops[leaving] as Hop
@@ -277,7 +282,7 @@ export class Chain {
         if (done === 'replaced') isRepaired = true
         else void this.#refresh()
       } else if (route.isWhole) {
-        if (isRepaired && wasOpen) this.#init.onEvent?.({ type: 'repaired', hops: route.places })
+        if (isRepaired) this.#init.onEvent?.({ type: 'repaired', hops: route.places })
         return undefined
       } else await this.#opening()
     }
@@ -319,6 +324,7 @@ export class Chain {
     if (newcomers === undefined) return 'failed'
     if (!isFirst) this.#repairs += 1
     this.#route.install(newcomers, replacement.from, replacement.to)
+    this.#changed() // their ways may have opened before they had
     return 'replaced'
   }
 

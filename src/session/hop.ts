@@ -62,8 +62,13 @@ export class Hop {
   /** When to look again for somebody to move to from a stage that is leaving, by performance.now(). */
   moveAt = 0
   loss: Loss | undefined
+  /** What its last answer to a question took. */
+  replyMs: number | undefined
   /** Positions that it has reserved. */
   capacity = 0
+  /** Which sampler the tail should draw by, where it knows versions. */
+  #sampler: SamplerOptions | undefined
+  #knowsVersions = false
   /** Positions that it was asked to reserve. */
   asked = 0
   /** What it said last of where it stands. */
@@ -151,6 +156,11 @@ export class Hop {
         this.isOpen = true
         this.#opened.resolve()
         this.capacity = message.capacity
+        this.#knowsVersions = message.sampler !== undefined
+        // A connection that broke may have taken it along.
+        if (this.#knowsVersions && this.#sampler !== undefined && message.sampler !== this.#sampler.version) {
+          this.#resample(this.#sampler)
+        }
         this.#events.changed(this)
         break
       case 'extended':
@@ -202,7 +212,8 @@ export class Hop {
     this.#replies.get(pong.nonce)?.()
     this.#replies.delete(pong.nonce)
     if (this.#asked?.nonce !== pong.nonce) return
-    this.#times.add(now - this.#asked.at)
+    this.replyMs = now - this.#asked.at
+    this.#times.add(this.replyMs)
     this.#asked = undefined
   }
 
@@ -238,8 +249,22 @@ export class Hop {
     if (this.capacity < this.asked) this.send({ type: 'extend', reserve: this.asked })
   }
 
-  /** Resolves when rows that are sent after that are drawn so, also where its connection breaks, or when it is gone. */
-  async resample(sampler: SamplerOptions): Promise<void> {
+  /**
+   * From now on draws say whether they are by this sampler. Of a tail that knows no versions: resolves when rows that are
+   * sent after that are drawn so, also where its connection breaks, or when it is gone.
+   */
+  resample(sampler: SamplerOptions): Promise<void> | undefined {
+    this.#sampler = sampler
+    if (!this.#knowsVersions) return this.#resampled(sampler)
+    this.#resample(sampler)
+    return undefined
+  }
+
+  #resample(sampler: SamplerOptions): void {
+    this.send({ type: 'resample', sampler })
+  }
+
+  async #resampled(sampler: SamplerOptions): Promise<void> {
     for (;;) {
       await Promise.race([this.#opened.promise, this.gone])
       if (this.loss !== undefined || this.#isClosed) return

@@ -9,6 +9,7 @@ import { Way } from './way.ts'
 
 /** A stage has so long to admit the session, and to be reached by the hop before. */
 export const OPEN_MS = 10_000
+const FIRST_VERSION = 1
 
 export interface RouteComponents {
   readonly host: SessionHost
@@ -45,7 +46,7 @@ export class Route {
     const { host } = components
     this.#components = components
     this.#init = init
-    this.sampler = init.sampler
+    this.sampler = { ...init.sampler, version: FIRST_VERSION }
     this.codec = init.codec
     this.#reserve = init.reserve
     this.entry = new Outlet({
@@ -81,6 +82,18 @@ export class Route {
     )
   }
 
+  /**
+   * All hops are open, and no way is known not to be: frames may be sent. A hop's way to the next one opens in parallel,
+   * and is mostly open when the first frame is there.
+   */
+  get isReady(): boolean {
+    return (
+      this.hops.length > 0 &&
+      this.hops.every(({ isOpen }) => isOpen) &&
+      this.ways.every(({ state }) => state !== 'broken')
+    )
+  }
+
   /** Positions that every hop has reserved; who is lost does not count, newcomers are asked for enough. */
   get capacity(): number {
     const open = this.hops.filter(({ isOpen }) => isOpen)
@@ -95,6 +108,12 @@ export class Route {
       hop.asked = this.#reserve
       hop.send({ type: 'extend', reserve: this.#reserve })
     }
+  }
+
+  /** See Hop.resample; who takes over from the tail is told when it opens. */
+  resample(sampler: SamplerOptions): Promise<void> | undefined {
+    this.sampler = { ...sampler, version: (this.sampler.version ?? 0) + 1 }
+    return this.hops.at(-1)?.resample(this.sampler)
   }
 
   /** Rows were given to `entry`. */
@@ -132,6 +151,8 @@ export class Route {
     const newcomers = places.map((place) => new Hop(this.#components.host, place, events, drawFrom))
     const after = this.hops[to]
     if (after !== undefined) this.#changeTicket(after)
+    // Nobody else is first now: our way to it opens meanwhile.
+    if (this.hops.length === 0) this.#link(0, addressOf(newcomers[0] as Hop))
     await Promise.all(
       newcomers.map((hop, index) => hop.open(this.#openMessage(hop, newcomers[index + 1] ?? after), signal))
     )
@@ -159,7 +180,9 @@ export class Route {
   /** Newcomers, who have opened, in place of `hops[from..to)`. What they lack is sent to them. */
   install(newcomers: readonly Hop[], from: number, to: number): void {
     const old = this.hops.splice(from, to - from, ...newcomers)
-    this.#link(from, addressOf(newcomers[0] as Hop))
+    const first = newcomers[0] as Hop
+    const isLinked = from === 0 && this.#entryWay.is(first.ticketIn)
+    if (!isLinked) this.#link(from, addressOf(first))
     for (const hop of old) void hop.close()
     this.extend(this.#reserve) // it may have grown meanwhile
   }

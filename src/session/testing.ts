@@ -30,6 +30,8 @@ export async function failure(work: Promise<unknown>): Promise<SessionError> {
 export class FakeStage extends FakeControl {
   /** What it says of itself when asked. */
   readonly standing = { epoch: 0, length: 0, computed: 0, receivedBytes: 0, stepMicroseconds: 0 }
+  /** The version of its sampler that it tells; undefined: it knows none. */
+  sampler: number | undefined
   /** Messages that it leaves to the test. */
   readonly ignored = new Set<ControlMessage['type']>()
 
@@ -42,11 +44,11 @@ export class FakeStage extends FakeControl {
   #answer(message: ControlMessage): void {
     switch (message.type) {
       case 'open':
-        this.say({ type: 'opened', maxRows: 512, capacity: message.reserve })
+        this.say({ type: 'opened', maxRows: 512, capacity: message.reserve, sampler: this.sampler })
         if (message.next !== undefined) this.say({ type: 'linked', ticket: message.next.ticket })
         break
       case 'resume':
-        this.say({ type: 'opened', maxRows: 512, capacity: 100 })
+        this.say({ type: 'opened', maxRows: 512, capacity: 100, sampler: this.sampler })
         break
       case 'rewire':
         if (message.next !== undefined) this.say({ type: 'linked', ticket: message.next.ticket })

@@ -13,6 +13,8 @@ import { watch } from './watchdog.ts'
 export interface Computed {
   readonly rows: Rows
   readonly result: GroupResult
+  /** See Lane. */
+  readonly sampler: number | undefined
   readonly queueMs: number
   readonly computeMs: number
 }
@@ -24,6 +26,8 @@ export interface Lane {
   readonly owner: string
   /** The output a mid-chain stage gives, or undefined for the tail. */
   readonly leaveAfter: number | undefined
+  /** The version of the sampler that rows are drawn by which the engine is given now. */
+  readonly sampler?: number | undefined
   computed(value: Computed): void
   /** Must not throw. */
   failed(code: RefusalCode, message: string): void
@@ -160,6 +164,7 @@ export class Batcher {
   async #compute(step: Step): Promise<void> {
     const entries = [...step]
     const rows = rowsOf(step)
+    const samplers = entries.map(([{ sampler }]) => sampler)
     const started = performance.now()
     try {
       const { groups, computeMs } = await this.#watched(
@@ -173,7 +178,8 @@ export class Batcher {
       for (const [index, [lane, { rows, since }]] of entries.entries()) {
         const result = groups[index] as GroupResult
         if (result.error === undefined) {
-          this.#deliver(lane, { rows, result, queueMs: started - since, computeMs }, ended)
+          const sampler = samplers[index]
+          this.#deliver(lane, { rows, result, sampler, queueMs: started - since, computeMs }, ended)
         } else {
           lane.failed(codeOf(result.error), result.error.message)
         }

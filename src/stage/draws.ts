@@ -1,10 +1,11 @@
 /** What a tail drew, and whether what comes after goes on so. */
-import type { DrawLogs } from '../engine/index.ts'
+import type { DrawLogs, GroupResult } from '../engine/index.ts'
 import type { DrawLog, Tokens } from '../net/index.ts'
 import type { Rows } from './frames.ts'
 
 /** A consumer that comes back lacks what was under way when its connection broke: one message, or a draft's few. */
 const KEPT = 64
+const NONE = new Int32Array(0)
 
 export class Draws {
   #kept: Tokens[] = []
@@ -12,7 +13,7 @@ export class Draws {
   #next: { readonly epoch: number; readonly position: number; readonly token: number } | undefined
 
   /** What was drawn after rows, to tell the consumer; undefined where the grammar allowed nothing after the first. */
-  add(rows: Rows, sampled: Int32Array, logs: DrawLogs | undefined): Tokens | undefined {
+  add(rows: Rows, { sampled = NONE, logs }: GroupResult, sampler: number | undefined): Tokens | undefined {
     const { epoch, sample, tokens } = rows
     const position = sample === 'all' ? rows.position : rows.position + tokens.length - 1
     const refusedAt = sampled.indexOf(-1)
@@ -20,7 +21,10 @@ export class Draws {
     const token = drawn.at(-1)
     if (token === undefined) return undefined
     this.#next = { epoch, position: position + drawn.length, token }
-    const message: Tokens = { type: 'tokens', epoch, position, tokens: drawn, logs: logsOf(logs, drawn) }
+    const message: Tokens = {
+      ...{ type: 'tokens', epoch, position, tokens: drawn, sampler },
+      logs: logsOf(logs, drawn)
+    }
     this.#kept.push(message)
     if (this.#kept.length > KEPT) this.#kept.shift()
     return message

@@ -68,6 +68,8 @@ export class StageSession implements Lane {
   #lastAsked = performance.now()
   /** While the engine cuts the sequence, frames wait here. */
   #cutting: { readonly frames: Frame[]; readonly done: Promise<void> } | undefined
+  /** See Lane. */
+  sampler: number | undefined
   readonly #draws = new Draws()
   /** The epoch in which the tail drew something else than was guessed: what else comes of it is void. */
   #missed: number | undefined
@@ -120,12 +122,14 @@ export class StageSession implements Lane {
   }
 
   #sayOpened(): void {
-    this.#say({ type: 'opened', maxRows: this.stage.info.maxRows, capacity: this.#place.reserved })
+    const { maxRows } = this.stage.info
+    this.#say({ type: 'opened', maxRows, capacity: this.#place.reserved, sampler: this.sampler })
   }
 
   async #setSampler(sampler: SamplerOptions): Promise<boolean> {
     try {
       const { engine } = this.stage
+      this.sampler = sampler.version
       await engine.setSampler(this.sequence, samplerSettings(sampler, engine.description.context))
       return true
     } catch (error) {
@@ -312,14 +316,14 @@ export class StageSession implements Lane {
     else this.#receiver?.resume()
   }
 
-  computed({ rows, result, queueMs, computeMs }: Computed): void {
+  computed({ rows, result, sampler, queueMs, computeMs }: Computed): void {
     if (this.#ending !== undefined) return
     const { epoch, position, tokens } = rows
     this.#computed = position + tokens.length
     this.#onComputed?.(tokens.length)
     const bytesOut =
       this.#outlet === undefined
-        ? this.#sendTokens(rows, result)
+        ? this.#sendTokens(rows, result, sampler)
         : this.#forward(this.#outlet, rows, result.hidden)
     const rowBytes = rows.hidden === undefined ? 0 : bytesPerRow(this.#codec, this.stage.info.width)
     this.#timings.add({
@@ -354,9 +358,9 @@ export class StageSession implements Lane {
     return encodeRows(this.#codec, hidden, width, payload) ? payload : undefined
   }
 
-  #sendTokens(rows: Rows, { sampled, logs }: GroupResult): number {
-    if (sampled === undefined) return 0
-    const told = this.#draws.add(rows, sampled, logs)
+  #sendTokens(rows: Rows, result: GroupResult, sampler: number | undefined): number {
+    if (result.sampled === undefined) return 0
+    const told = this.#draws.add(rows, result, sampler)
     if (told === undefined && rows.epoch === this.#epoch && !this.#isGuess(rows)) {
       this.failed('input', `the grammar allows no token after the rows at position ${rows.position}`)
       return 0

@@ -508,6 +508,22 @@ describe('another sampler', () => {
     expect(said(control, 'tokens').flatMap(({ tokens }) => tokens)).toEqual([drawnAt(0), drawnAt(1) + 5])
   })
 
+  test('is named by the draws, also by those that were under way when it came', async () => {
+    const sampler = { ...SAMPLER, version: 1 }
+    const { control, data } = await tail.open({ sampler })
+    expect(await heard(control, 'opened')).toMatchObject({ sampler: 1 })
+    const resume = tail.engine.pause()
+    data.push(idsAt(0, 1))
+    control.say({ type: 'resample', sampler: { ...sampler, seed: 5, version: 2 } })
+    data.push(idsAt(1, 1))
+    resume()
+    await eventually(() => expect(said(control, 'tokens')).toHaveLength(2))
+    expect(said(control, 'tokens')).toMatchObject([
+      { tokens: [drawnAt(0)], sampler: 1 },
+      { tokens: [drawnAt(1) + 5], sampler: 2 }
+    ])
+  })
+
   test('that the engine does not take ends the session', async () => {
     const { control } = await tail.open()
     control.say({ type: 'resample', sampler: { ...SAMPLER, repeatPenalty: 0 } })

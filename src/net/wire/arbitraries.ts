@@ -61,7 +61,8 @@ const sampler = fc.record({
   grammar: text(200),
   grammarTriggers: fc.option(fc.array(text(20, 1), { minLength: 1, maxLength: 16 }), { nil: undefined }),
   generatedFrom: fc.nat(),
-  alternatives: fc.option(fc.integer({ min: 0, max: 20 }), { nil: undefined })
+  alternatives: fc.option(fc.integer({ min: 0, max: 20 }), { nil: undefined }),
+  version: fc.option(uint32, { nil: undefined })
 })
 
 const nextHop = fc.record({ peer: text(60, 1), addresses, ticket: bytes16 })
@@ -93,7 +94,8 @@ const drawnTokens = fc
     drawn: fc.array(fc.tuple(position, drawLog), { minLength: 1, maxLength: 40 }),
     hasLogs: fc.boolean(),
     epoch: uint32,
-    position
+    position,
+    sampler: fc.option(uint32, { nil: undefined })
   })
   .map(({ drawn, hasLogs, ...rest }) => ({
     type: 'tokens' as const,
@@ -104,7 +106,12 @@ const drawnTokens = fc
 
 export const controlMessage: fc.Arbitrary<ControlMessage> = fc.oneof(
   open,
-  fc.record({ type: fc.constant('opened' as const), maxRows: rows, capacity: position }),
+  fc.record({
+    type: fc.constant('opened' as const),
+    maxRows: rows,
+    capacity: position,
+    sampler: fc.option(uint32, { nil: undefined })
+  }),
   fc.record({ type: fc.constant('refused' as const), code: text(20, 1), message: text(100) }),
   fc.record({ type: fc.constant('need' as const), epoch: uint32, length: position }),
   drawnTokens,

@@ -105,7 +105,8 @@ const sampler = z.object({
   grammar: z.string().max(MAX_GRAMMAR_CHARACTERS),
   grammarTriggers: optionalArray(z.string().min(1).max(MAX_TRIGGER_CHARACTERS), MAX_GRAMMAR_TRIGGERS),
   generatedFrom: position,
-  alternatives: z.int().min(0).max(MAX_ALTERNATIVES).optional()
+  alternatives: z.int().min(0).max(MAX_ALTERNATIVES).optional(),
+  version: uint32.optional()
 })
 
 const nonEmptySpan = (value: { start: number; end: number }) => value.start < value.end
@@ -152,7 +153,8 @@ const drawnTokens = z
     epoch: uint32,
     position,
     tokens: z.array(token).min(1).max(MAX_ROWS),
-    logs: optionalArray(drawLog, MAX_ROWS)
+    logs: optionalArray(drawLog, MAX_ROWS),
+    sampler: uint32.optional()
   })
   .refine(({ tokens, logs }) => logs === undefined || logs.length === tokens.length, {
     message: 'must have one for each token',
@@ -161,7 +163,7 @@ const drawnTokens = z
 
 export const controlMessage = z.discriminatedUnion('type', [
   open,
-  z.object({ type: z.literal('opened'), maxRows: rows, capacity: position }),
+  z.object({ type: z.literal('opened'), maxRows: rows, capacity: position, sampler: uint32.optional() }),
   z.object({ type: z.literal('refused'), code: word.min(1), message: z.string().max(1_024) }),
   z.object({ type: z.literal('need'), epoch: uint32, length: position }),
   drawnTokens,

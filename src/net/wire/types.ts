@@ -43,6 +43,8 @@ export interface SamplerOptions {
   generatedFrom: number
   /** Tell how likely each drawn token was, and so many of the most likely ones: 0 to 20. Absent: nothing. */
   alternatives?: number | undefined
+  /** Counts up when the consumer wants others: draws say by which sampler they are. */
+  version?: number | undefined
 }
 
 /** The hop that a stage sends its hidden states to. */
@@ -80,6 +82,8 @@ export interface Opened {
   maxRows: number
   /** Most positions that the session may reach on this stage. */
   capacity: number
+  /** The version of the tail's sampler. */
+  sampler?: number | undefined
 }
 
 export const REFUSAL_CODES = [
@@ -140,6 +144,8 @@ export interface Tokens {
   tokens: number[]
   /** One for each token, where the sampler has `alternatives`. */
   logs?: DrawLog[] | undefined
+  /** The version of the sampler that they were drawn by. */
+  sampler?: number | undefined
 }
 
 /** What one frame took at one stage. */
