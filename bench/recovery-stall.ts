@@ -16,7 +16,7 @@ import { writeShape } from './models.ts'
 const CONTEXTS = [500, 1500]
 const POSITIONS = 2048
 /** As a session cuts its prompts, and as large as a stage makes its batches of what waits: the faster one counts. */
-const BATCHES = [128, 512]
+const BATCHES = [64, 512]
 const TOKENS = 12
 const KILL_AT = 6
 /** Loopback, measured with frames of this size: DESIGN 1. */

@@ -1,11 +1,14 @@
 /** R5: what the router would say that a token takes, before, and what it takes. */
-import { predictedTokenMs, timeAnswer } from '../src/node/bench-answer.ts'
+import { predictedTokenMs } from '../src/node/bench-answer.ts'
 import { delayOf } from '../test/wan/index.ts'
 import { type Figure, median, rounded } from './bench.ts'
-import { promptOf } from './crowd.ts'
+import { intervals, promptOf, startCrowd } from './crowd.ts'
 import type { WanSetup } from './wan.bench.ts'
+import type { WanChain } from './wan-chain.ts'
 
 const PATIENCE_MS = 120_000
+/** Tokens of each answer that are left out. */
+const COLD_TOKENS = 4
 
 interface Run {
   readonly predictedMs: number
@@ -28,17 +31,27 @@ export async function measurePrediction(
       const signal = AbortSignal.timeout(PATIENCE_MS)
       const init = { chain: wan.chain, prompt: promptOf(rtt), tokens, roundTripMs: () => measured, signal }
       const predictedMs = await predictedTokenMs(wan.node, init)
-      const { tokenMs: measuredMs, hops } = await timeAnswer(wan.node, init)
+      const measuredMs = await tokenMs(wan, tokens)
       if (round < 0) continue // the first only warms up
       runs.get(rtt)?.push({ predictedMs, measuredMs })
-      const computed = hops.map(({ computeMs }) => computeMs.toFixed(1)).join(' + ')
       log(
         `${rtt} ms per link (${measured.toFixed(2)} measured): predicted ${predictedMs.toFixed(1)} ms per token, ` +
-          `measured ${measuredMs.toFixed(1)}, computing ${computed}`
+          `measured ${measuredMs.toFixed(1)}`
       )
     }
   }
   return Object.fromEntries([...runs].map(([rtt, of]) => [`R5_${rtt}`, report(rtt, of)]))
+}
+
+/** The median from token to token of a session alone. */
+async function tokenMs({ node, chain }: WanChain, tokens: number): Promise<number> {
+  const crowd = await startCrowd(node, chain, { sessions: 1, tokens: COLD_TOKENS + tokens })
+  try {
+    await crowd.have(COLD_TOKENS + tokens)
+    return median(intervals(crowd, 0, performance.now()).slice(COLD_TOKENS))
+  } finally {
+    await crowd.close()
+  }
 }
 
 function report(rtt: number, runs: readonly Run[]): Figure {

@@ -16,7 +16,7 @@ import { promptOf } from './crowd.ts'
 import type { WanSetup } from './wan.bench.ts'
 
 /** As sessions cut prompts. */
-const CHUNK_ROWS = 128
+const CHUNK_ROWS = 64
 /** As large as a stage's batches are. */
 const BATCH_ROWS = [CHUNK_ROWS, 512]
 const NO_END = new Set<number>()

@@ -14,7 +14,7 @@ export const BLOCKS = 8
 const CONTEXT = 1024
 const SESSIONS = 4
 /** As a session cuts its prompts, so that the whole model computes the same batches. */
-const PREFILL_ROWS = 128
+const PREFILL_ROWS = 64
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
 /** Nothing that a test waits for takes as long on an idle machine. */
 const PATIENCE = { timeout: 20_000, interval: 5 }

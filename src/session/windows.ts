@@ -2,8 +2,12 @@
 import type { SampleMode } from '../net/index.ts'
 import { DECODE_ROWS } from '../stage/index.ts'
 
-/** Rows per frame of a prompt: small enough that all stages work at once, large enough for matrix products. */
-const PREFILL_ROWS = 128
+/**
+ * Rows per frame of a prompt: small enough that all stages and links work at once, large enough for matrix products (a
+ * row costs a CPU no less in larger ones: docs/WAN.md, Prompts).
+ */
+const PREFILL_ROWS = 64
+
 export interface Waiting {
   /** Rows that have left. */
   readonly fed: number

@@ -7,7 +7,7 @@ const DECODE_ROWS = 7
 /** A slow span is not held up for longer by them; two are timed at least. */
 const DECODE_MS = 1_000
 /** Rows of a prompt: what consumers usually send in a frame, and less where they would take too long. */
-const PREFILL_ROWS = 128
+const PREFILL_ROWS = 64
 const PREFILL_MS = 2_000
 
 /**

@@ -8,7 +8,7 @@ import type { HostedStage } from './discover.ts'
 import { DEFAULT_RTT_MS, type Place } from './latency.ts'
 
 /** Rows of a frame of a prompt. */
-const FRAME_ROWS = 128
+const FRAME_ROWS = 64
 /** Of a stage that doesn't say how fast it is, per block: a 3B model's on one core of a desktop. */
 const DEFAULT_DECODE_MS = 5
 const DEFAULT_PREFILL_MS = 1

@@ -2,7 +2,7 @@
 import { LlamaEngine } from '../../src/engine/index.ts'
 
 /** As a session cuts its prompts. */
-const PREFILL_ROWS = 128
+const PREFILL_ROWS = 64
 /**
  * The same row alone or in a batch differs by up to 0.19 in the demo model's logits (docs/BENCHMARKS.md), so two
  * tokens that are nearer than twice that may change places.

@@ -125,6 +125,11 @@ export class Swarm {
       )
     )
     await this.directory.refresh(AbortSignal.timeout(REFRESH_MS))
+    // Who came while a round of questions was under way is not in it.
+    const known = new Set(this.directory.stages.map(({ peer }) => peer))
+    if (this.#providers.some(({ peer }) => !known.has(peer))) {
+      await this.directory.refresh(AbortSignal.timeout(REFRESH_MS))
+    }
   }
 
   /** Stops a process (a node's, an engine's) until `resume`. */
