@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { Oracle } from '../../test/chaos/oracle.ts'
 import { DEMO, TestSwarm } from '../../test/swarm.ts'
 import { bytesPerRow, ROW_CODECS, type RowCodec } from '../net/index.ts'
-import { Talk } from './swarm-testing.ts'
+import { Talk, type TalkInit } from './swarm-testing.ts'
 import { FISH } from './testing.ts'
 
 const TOKENS = 40
@@ -30,8 +30,11 @@ afterEach(async () => {
   await swarm.allFree()
 })
 
-async function judgedIn(codec: RowCodec, trouble?: () => Promise<unknown>): Promise<string> {
-  talk = await Talk.open(swarm, { codec })
+async function judgedIn(
+  codec: RowCodec,
+  { trouble, ...init }: TalkInit & { trouble?: () => Promise<unknown> } = {}
+): Promise<string> {
+  talk = await Talk.open(swarm, { codec, ...init })
   const answer = await talk.answer(prompt, TOKENS, trouble)
   expect(answer).toHaveLength(TOKENS)
   const rows = prompt.length + TOKENS - 1
@@ -58,6 +61,11 @@ test.each([
   ['the last', 2]
 ])('%s hop is lost in q8: what was sent is sent again', async (_, hop) => {
   await swarm.shape([...SPANS, ...SPANS])
-  expect(await judgedIn('q8', () => swarm.lose(swarm.at(talk.chain[hop])))).not.toBe('wrong')
+  expect(await judgedIn('q8', { trouble: () => swarm.lose(swarm.at(talk.chain[hop])) })).not.toBe('wrong')
   expect(talk.count('repaired')).toBe(1)
+})
+
+test('the own node is a hop in q8, and needs no connection to itself', async () => {
+  const chain = await swarm.chain()
+  expect(await judgedIn('q8', { chain, consumer: swarm.at(chain[1]) })).not.toBe('wrong')
 })
