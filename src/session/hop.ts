@@ -109,6 +109,7 @@ export class Hop {
   /** Reaches the stage and asks it to admit the session. Resolves when it is open or lost. */
   async open(message: Open, signal: AbortSignal): Promise<void> {
     this.asked = message.reserve
+    this.#sampler = message.sampler
     if (message.next !== undefined) this.way.begin(message.next.ticket, false)
     try {
       const control = await this.#reach(signal)
@@ -254,6 +255,7 @@ export class Hop {
    * sent after that are drawn so, also where its connection breaks, or when it is gone.
    */
   resample(sampler: SamplerOptions): Promise<void> | undefined {
+    if (this.#sampler?.version === sampler.version) return undefined
     this.#sampler = sampler
     if (!this.#knowsVersions) return this.#resampled(sampler)
     this.#resample(sampler)

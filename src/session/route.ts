@@ -185,6 +185,7 @@ export class Route {
     if (!isLinked) this.#link(from, addressOf(first))
     for (const hop of old) void hop.close()
     this.extend(this.#reserve) // it may have grown meanwhile
+    void this.hops.at(-1)?.resample(this.sampler) // it may be another one
   }
 
   /** From now on frames go to `next` on the way to `hops[index]`. */
