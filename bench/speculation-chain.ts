@@ -5,6 +5,7 @@ import type { SamplerOptions } from '../src/net/index.ts'
 import { Node } from '../src/node/index.ts'
 import {
   BestDrafter,
+  type ChainEvent,
   DraftEngine,
   type Drafter,
   ModelDrafter,
@@ -30,6 +31,8 @@ export interface Answer {
   /** Milliseconds per token after the first. */
   readonly tokenMs: number
   readonly speculation: SpeculationFigures | undefined
+  /** What happened to the chain: rows that are computed again, in larger batches, are not bit for bit what they were. */
+  readonly events: readonly ChainEvent[]
 }
 
 export class SpeculationChain {
@@ -75,10 +78,10 @@ export class SpeculationChain {
     for (const provider of this.#providers) provider.wan(profile)
   }
 
-  open(sampler: SamplerOptions, guesser: Guesser): Promise<Session> {
+  #open(sampler: SamplerOptions, guesser: Guesser, onEvent: (event: ChainEvent) => void): Promise<Session> {
     const drafter = this.#drafter(sampler, guesser)
     return openSession(this.#consumer, {
-      ...{ chain: this.#chain, sampler, reserve: CONTEXT / SESSIONS },
+      ...{ chain: this.#chain, sampler, reserve: CONTEXT / SESSIONS, onEvent },
       ...(drafter === undefined ? {} : { drafter })
     })
   }
@@ -99,7 +102,8 @@ export class SpeculationChain {
     guesser: Guesser,
     endTokens: ReadonlySet<number>
   ): Promise<Answer> {
-    const session = await this.open(sampler, guesser)
+    const events: ChainEvent[] = []
+    const session = await this.#open(sampler, guesser, (event) => events.push(event))
     try {
       const tokens: number[] = []
       let first = 0
@@ -108,7 +112,7 @@ export class SpeculationChain {
         tokens.push(token)
       }
       const tokenMs = (performance.now() - first) / Math.max(1, tokens.length - 1)
-      return { tokens, tokenMs, speculation: session.speculation }
+      return { tokens, tokenMs, speculation: session.speculation, events }
     } finally {
       await session.close()
     }

@@ -83,7 +83,8 @@ export class ChainSession implements Session {
       new Speculation({
         drafter: init.drafter,
         onGuesses: () => this.#feed(),
-        cost: () => costOf(this.#chain.hops)
+        cost: () => costOf(this.#chain.hops),
+        linkMs: () => Math.max(...this.#chain.hops.map(({ replyMs }) => replyMs ?? 0))
       })
   }
 

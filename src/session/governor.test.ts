@@ -66,3 +66,11 @@ test('nor where tokens come in far less than a round trip', () => {
   }
   expect(off).toBe(0)
 })
+
+test('near stages, what tokens take without guesses is measured first', () => {
+  const governor = new Governor()
+  governor.compare()
+  expect(governor.isOn).toBe(false)
+  decode(governor, 8, 2, 5)
+  expect(governor.isOn).toBe(true)
+})

@@ -12,6 +12,9 @@ const PLAINLY = 0.8
 const WORK_SHARE = 0.25
 /** Tokens that tell something. */
 const TRIAL_TOKENS = 8
+/** So few do where guesses make tokens so many times as slow. */
+const LEAST_TOKENS = 3
+const SLOW = 1.5
 /** Tokens that a mean goes back. */
 const MEMORY = 32
 /** One hiccup counts as no more than so many times the mean. */
@@ -74,6 +77,11 @@ export class Governor {
     return this.#mode === 'on'
   }
 
+  /** What tokens take without guesses is measured first: where it is no more than stages compute, it costs nothing. */
+  compare(): void {
+    this.#mode = 'compare'
+  }
+
   /** Milliseconds that a token takes now. */
   get tokenMs(): number | undefined {
     const now = this.isOn && this.#with.isKnown ? this.#with : this.#without
@@ -91,7 +99,14 @@ export class Governor {
       this.#age = 0
     }
     if (this.#mode === 'off') this.#wait(tokens, ms)
-    else if (this.#with.isKnown) this.#judge(round)
+    else if (this.#with.isKnown || this.#isPlainlySlow) this.#judge(round)
+    else if (this.#without.isKnown) this.#mode = 'on'
+  }
+
+  /** A trial need not be long to tell. */
+  get #isPlainlySlow(): boolean {
+    const isTelling = this.#with.tokens >= LEAST_TOKENS && this.#without.isKnown
+    return isTelling && this.#with.value > SLOW * this.#without.value
   }
 
   #judge({ roundTripMs, workMs }: Round): void {

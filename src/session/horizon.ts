@@ -10,6 +10,8 @@ const FIRST_COST = 0.1
 const WINDOW_SHARE = 0.02
 const LEAST_WINDOW = 2
 const FIRST_WINDOW = 4
+/** Stages that answer sooner hardly wait for each other: guesses may well cost more than they save. */
+const NEAR_MS = 15
 /** Weight of a draft's time in the mean. */
 const WEIGHT = 1 / 8
 
@@ -18,9 +20,16 @@ interface Window {
   readonly at: number
 }
 
+export interface HorizonInit {
+  /** Of all stages together, where it is known. */
+  readonly cost: () => FrameCost | undefined
+  /** What the last answer of the farthest stage took, in milliseconds. */
+  readonly linkMs: () => number
+}
+
 export class Horizon {
   readonly #governor = new Governor()
-  readonly #cost: () => FrameCost | undefined
+  readonly #init: HorizonInit
   /** Frames to be drawn after, in their order. */
   #windows: Window[] = []
   #roundTrips: number[] = []
@@ -29,10 +38,11 @@ export class Horizon {
   /** When tokens came last in this answer, and whether guesses were made or under way since. */
   #last: number | undefined
   #isGuessed = false
+  /** Nothing was drawn yet in this session. */
+  #isNew = true
 
-  /** `cost`: of all stages together, where it is known. */
-  constructor(cost: () => FrameCost | undefined) {
-    this.#cost = cost
+  constructor(init: HorizonInit) {
+    this.#init = init
   }
 
   get isOn(): boolean {
@@ -42,7 +52,7 @@ export class Horizon {
   /** That a guess holds, with all before it: below this it costs more than it saves. */
   get leastProbability(): number {
     const tokenMs = this.#governor.tokenMs ?? this.#roundTripMs
-    const cost = this.#cost()
+    const cost = this.#init.cost()
     if (tokenMs === undefined || cost === undefined) return FIRST_COST
     return Math.min(1, (cost.rowMs + (this.#draftMs ?? 0)) / tokenMs)
   }
@@ -82,8 +92,10 @@ export class Horizon {
       this.#roundTrips.push(now - (this.#windows.shift() as Window).at)
       if (this.#roundTrips.length > ROUND_TRIPS) this.#roundTrips.shift()
     }
+    if (this.#isNew && this.#init.linkMs() < NEAR_MS) this.#governor.compare()
+    this.#isNew = false
     if (this.#last !== undefined) {
-      const round = { roundTripMs: this.#roundTripMs, workMs: this.#cost()?.frameMs }
+      const round = { roundTripMs: this.#roundTripMs, workMs: this.#init.cost()?.frameMs }
       this.#governor.drawn(tokens, now - this.#last, this.#isGuessed, round)
     }
     this.#last = now

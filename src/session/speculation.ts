@@ -3,8 +3,7 @@ import type { SamplerOptions } from '../net/index.ts'
 import { DECODE_ROWS } from '../stage/index.ts'
 import { Calibration } from './calibration.ts'
 import type { Drafter, Guess } from './drafter.ts'
-import { Horizon } from './horizon.ts'
-import type { FrameCost } from './statistics.ts'
+import { Horizon, type HorizonInit } from './horizon.ts'
 
 /** Guesses under way: with a ring of 200 ms enough for 1,280 tokens per second. */
 const MOST_GUESSES = 256
@@ -22,12 +21,10 @@ export interface SpeculationFigures {
   readonly isOn: boolean
 }
 
-export interface SpeculationInit {
+export interface SpeculationInit extends HorizonInit {
   readonly drafter: Drafter
   /** There are guesses to send, or it is worth asking again. */
   readonly onGuesses: () => void
-  /** Of all stages together, where it is known. */
-  readonly cost: () => FrameCost | undefined
 }
 
 /** What is guessed for: see Speculation.draft. */
@@ -55,10 +52,10 @@ export class Speculation {
   #right = 0
   #windows = 0
 
-  constructor({ drafter, onGuesses, cost }: SpeculationInit) {
-    this.#drafter = drafter
-    this.#onGuesses = onGuesses
-    this.#horizon = new Horizon(cost)
+  constructor(init: SpeculationInit) {
+    this.#drafter = init.drafter
+    this.#onGuesses = init.onGuesses
+    this.#horizon = new Horizon(init)
   }
 
   get figures(): SpeculationFigures {
