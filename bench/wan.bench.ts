@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Bench, type Figure, rounded } from './bench.ts'
+import type { Bench, Figure } from './bench.ts'
 import { type ShapeName, writeShape } from './models.ts'
 import { startWanChain, type WanChain } from './wan-chain.ts'
 import { measureCrowds } from './wan-crowd.ts'
@@ -85,9 +85,4 @@ export const bench: Bench = {
       await rm(folder, { recursive: true, force: true })
     }
   }
-}
-
-/** Of interleaved runs. */
-export function medianFigure(runs: readonly number[], median: number): Pick<Figure, 'value' | 'runs'> {
-  return { value: rounded(median), runs: runs.map(rounded) }
 }
