@@ -132,6 +132,36 @@ describe('one step', () => {
     ])
   })
 
+  test.each([
+    ['the tail', undefined],
+    ['a stage in the middle', 1]
+  ])('at %s has the windows of a lane that wait together, up to 16 rows', async (_, leaveAfter) => {
+    const [lane, other] = lanes(2, leaveAfter) as [RecordingLane, RecordingLane]
+    const resume = engine.pause()
+    push(lane, 0, 1) // runs alone
+    push(lane, 1, 1)
+    push(lane, 2, 8, 'all')
+    push(lane, 10, 6, 'all')
+    push(lane, 16, 8, 'all')
+    push(other, 0, 1)
+    push(other, 1, 1) // no guess: the next question may follow what was drawn after
+    resume()
+    await Promise.all([lane.has(24), other.has(2)])
+    expect(batches()).toEqual([{ 0: 1 }, { 0: 15, 1: 1 }, { 0: 8, 1: 1 }])
+    expect(lane.results[1]?.rows).toMatchObject({ position: 1, sample: 'all' })
+  })
+
+  test('never joins what epochs divide', async () => {
+    const [lane] = lanes(1) as [RecordingLane]
+    const resume = engine.pause()
+    push(lane, 0, 1)
+    push(lane, 1, 4, 'all')
+    batcher.push(lane, { epoch: 1, position: 5, tokens: Int32Array.of(1, 2), sample: 'all' })
+    resume()
+    await lane.has(7)
+    expect(batches()).toEqual([{ 0: 1 }, { 0: 4 }, { 0: 2 }])
+  })
+
   test('shares the rows of a step between prompts in turn', async () => {
     begin({ maxRows: 32 })
     const all = lanes(3)

@@ -24,6 +24,20 @@ describe('predictions', () => {
     expect(cost.predict(4)).toBeCloseTo(3 * ms(4), 0)
   })
 
+  test('follow steps with and without windows of guesses', () => {
+    const cost = new StepCost()
+    const random = randomOf('windows')
+    const ms = (rows: number): number => 10 + 2 * rows
+    for (let step = 0; step < 200; step++) {
+      const rows = random() < 0.5 ? 1 : 1 + Math.floor(16 * random())
+      cost.measured(decode(rows), ms(rows))
+    }
+    for (const rows of [1, 4, 8, 16, 32]) {
+      expect(cost.predict(rows) / ms(rows)).toBeGreaterThan(0.7)
+      expect(cost.predict(rows) / ms(rows)).toBeLessThan(1.3)
+    }
+  })
+
   test('are hardly moved by one bad step', () => {
     const cost = new StepCost()
     for (let step = 0; step < 50; step++) cost.measured(decode(1), 20)

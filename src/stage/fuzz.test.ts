@@ -17,6 +17,7 @@ import {
   type Open,
   ROW_CODECS,
   type RowCodec,
+  type SampleMode,
   type SamplerOptions
 } from '../net/index.ts'
 import { startLibp2p } from '../net/libp2p.ts'
@@ -268,7 +269,7 @@ const position = fc.oneof(fc.nat(12), fc.nat(RESERVE + 8), fc.constantFrom(CONTE
 const whose = fc.constantFrom('own', 'other', 'none')
 
 type Act =
-  | { do: 'frame'; epoch: number; position: number; rows: number }
+  | { do: 'frame'; epoch: number; position: number; rows: number; sample: SampleMode }
   | { do: 'data' | 'rewire' | 'resume'; whose: string; drawFrom: number; length: number; epoch: number }
   | { do: 'extend'; reserve: number }
   | { do: 'resample'; settings: Partial<SamplerOptions> }
@@ -281,7 +282,8 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       do: fc.constant('frame' as const),
       epoch: fc.nat(3),
       position: fc.oneof(fc.constant(-1), fc.nat(12)), // -1: what follows
-      rows: fc.integer({ min: 1, max: 6 })
+      rows: fc.integer({ min: 1, max: 6 }),
+      sample: fc.constantFrom<SampleMode>('none', 'last', 'all')
     })
   },
   {
@@ -336,7 +338,8 @@ describe('messages in any order, of a session that may be lost, moved or taken b
           switch (what.do) {
             case 'frame': {
               const at = what.position < 0 ? end : what.position
-              receivers.at(-1)?.push(frame(stage, at, what.rows, { epoch: Math.max(epoch, what.epoch) }))
+              const { rows, sample } = what
+              receivers.at(-1)?.push(frame(stage, at, rows, { epoch: Math.max(epoch, what.epoch), sample }))
               end = at + what.rows
               epoch = Math.max(epoch, what.epoch)
               return undefined

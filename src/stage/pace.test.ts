@@ -43,6 +43,24 @@ test('a session decodes until it has been away for a tenth of a second, or four 
   expect([pace.decoding(later + 1_000), pace.decoding(later + 1_001)]).toEqual([1, 0])
 })
 
+test('a stream of windows is not foretold, decodes for a second, and makes rounds again after some single rows', () => {
+  const pace = new Pace<string>()
+  let now = rounds(pace, 'a', 0, Array(20).fill(100))
+  for (let window = 0; window < 20; window++) {
+    now += 20
+    pace.came('a', now, 8, true)
+    pace.left('a', now + 5)
+    expect(pace.dueMs(now + 5, 100)).toBe(Number.POSITIVE_INFINITY)
+    expect(pace.mayCome(now + 5, 100)).toBe(false)
+  }
+  expect(pace.shortestMs).toBeCloseTo(20, 0)
+  expect(pace.rows(now)).toBe(8)
+  expect([pace.decoding(now + 1_005), pace.decoding(now + 1_006)]).toEqual([1, 0])
+  const left = rounds(pace, 'a', now + 5, Array(20).fill(100))
+  expect(pace.dueMs(left, 10)).toBeCloseTo(100)
+  expect(pace.rows(left)).toBe(1)
+})
+
 test('a pause between two questions is no round', () => {
   const pace = new Pace<string>()
   const left = rounds(pace, 'a', 0, [50, 50, 60_000, 50, 50, 50, 50])
