@@ -115,7 +115,7 @@ export class ChainSession implements Session {
     this.#chain.advanced()
     if (answer.isComplete) this.#speculation?.rest()
     else {
-      this.#speculation?.drawn(answer.drawn - before, this.#ids.length)
+      this.#speculation?.drawn(answer.drawn - before)
       this.#feed()
     }
     answer.wake()
@@ -131,7 +131,7 @@ export class ChainSession implements Session {
   /** False where what was drawn behind it is void. */
   #give(answer: Answer, draw: Draw): boolean {
     const { endTokens, maxTokens } = answer.options
-    const isGuessed = this.#speculation?.compare(draw.token) ?? false
+    const isGuessed = this.#speculation?.compare(draw.token, this.#ids.length - 1) ?? false
     answer.queue.push(draw)
     answer.drawn += 1
     answer.isComplete = endTokens.has(draw.token) || answer.drawn >= maxTokens

@@ -17,7 +17,7 @@ const LEAST_TOKENS = 3
 const SLOW = 1.5
 /** Tokens that a mean goes back. */
 const MEMORY = 32
-/** One hiccup counts as no more than so many times the mean. */
+/** One hiccup counts as no more than so many times what a token takes without guesses. */
 const MOST_SURPRISE = 4
 /** What was measured without guesses is believed for so many tokens. */
 const FRESH_TOKENS = 512
@@ -26,17 +26,17 @@ const LOSS_SHARE = 0.005
 /** Even where a trial cost nothing. */
 const LEAST_OFF_TOKENS = 64
 
+/** Milliseconds per token over the last ones. */
 class Mean {
   #ms = 0
   tokens = 0
 
   add(ms: number, tokens: number): void {
-    const limited = this.tokens < TRIAL_TOKENS ? ms : Math.min(ms, MOST_SURPRISE * this.value * tokens)
     if (this.tokens > MEMORY) {
       this.#ms *= MEMORY / this.tokens
       this.tokens = MEMORY
     }
-    this.#ms += limited
+    this.#ms += ms
     this.tokens += tokens
   }
 
@@ -44,7 +44,6 @@ class Mean {
     return this.tokens >= TRIAL_TOKENS
   }
 
-  /** Milliseconds per token. */
   get value(): number {
     return this.#ms / this.tokens
   }
@@ -55,18 +54,40 @@ class Mean {
   }
 }
 
+/** The usual one of single tokens: the first of a session are slow, and machines hiccup. */
+class Median {
+  #times: number[] = []
+
+  add(ms: number): void {
+    this.#times.push(ms)
+    if (this.#times.length > MEMORY) this.#times.shift()
+  }
+
+  get isKnown(): boolean {
+    return this.#times.length >= TRIAL_TOKENS
+  }
+
+  get value(): number {
+    return this.#times.toSorted((a, b) => a - b)[this.#times.length >> 1] ?? 0
+  }
+
+  forget(): void {
+    this.#times = []
+  }
+}
+
 /** A round through the chain, in milliseconds, where it is known. */
 export interface Round {
   /** What a row took at least until it was drawn after: what a token takes without guesses. */
   readonly roundTripMs: number | undefined
-  /** Of that, what the stages compute. */
+  /** Of that, what far stages compute; of near ones it says little, as machines do more than that. */
   readonly workMs: number | undefined
 }
 
 export class Governor {
   #mode: 'on' | 'compare' | 'off' = 'on'
   readonly #with = new Mean()
-  readonly #without = new Mean()
+  readonly #without = new Median()
   /** Tokens since something was measured without guesses. */
   #age = 0
   /** Until it is tried again. */
@@ -91,11 +112,12 @@ export class Governor {
   /** So many tokens came after `ms`. `isGuessed`: meanwhile guesses were made or under way. */
   drawn(tokens: number, ms: number, isGuessed: boolean, round: Round): void {
     if (isGuessed) {
-      this.#with.add(ms, tokens)
+      const most = this.#without.isKnown ? MOST_SURPRISE * this.#without.value * tokens : ms
+      this.#with.add(Math.min(ms, most), tokens)
       this.#age += tokens
     } else {
       if (this.#age >= FRESH_TOKENS) this.#without.forget()
-      this.#without.add(ms, tokens)
+      this.#without.add(ms / tokens)
       this.#age = 0
     }
     if (this.#mode === 'off') this.#wait(tokens, ms)

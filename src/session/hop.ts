@@ -62,7 +62,7 @@ export class Hop {
   /** When to look again for somebody to move to from a stage that is leaving, by performance.now(). */
   moveAt = 0
   loss: Loss | undefined
-  /** What its last answer to a question took. */
+  /** What its quickest answer to a question took: how far away it is. */
   replyMs: number | undefined
   /** Positions that it has reserved. */
   capacity = 0
@@ -213,8 +213,9 @@ export class Hop {
     this.#replies.get(pong.nonce)?.()
     this.#replies.delete(pong.nonce)
     if (this.#asked?.nonce !== pong.nonce) return
-    this.replyMs = now - this.#asked.at
-    this.#times.add(this.replyMs)
+    const replyMs = now - this.#asked.at
+    this.replyMs = Math.min(replyMs, this.replyMs ?? replyMs)
+    this.#times.add(replyMs)
     this.#asked = undefined
   }
 

@@ -23,7 +23,7 @@ interface Window {
 export interface HorizonInit {
   /** Of all stages together, where it is known. */
   readonly cost: () => FrameCost | undefined
-  /** What the last answer of the farthest stage took, in milliseconds. */
+  /** What the quickest answer of the farthest stage took, in milliseconds. */
   readonly linkMs: () => number
 }
 
@@ -85,17 +85,25 @@ export class Horizon {
     this.#isGuessed = true
   }
 
-  /** `tokens` were drawn, so that ids before `certain` are; `isGuessing`: guesses are under way or being made still. */
-  drawn(tokens: number, certain: number, isGuessing: boolean): void {
-    const now = performance.now()
-    while (this.#windows[0] !== undefined && this.#windows[0].position < certain - 1) {
-      this.#roundTrips.push(now - (this.#windows.shift() as Window).at)
+  /** The row at `position` was drawn after. */
+  returned(position: number): void {
+    while (this.#windows[0] !== undefined && this.#windows[0].position <= position) {
+      this.#roundTrips.push(performance.now() - (this.#windows.shift() as Window).at)
       if (this.#roundTrips.length > ROUND_TRIPS) this.#roundTrips.shift()
     }
-    if (this.#isNew && this.#init.linkMs() < NEAR_MS) this.#governor.compare()
+  }
+
+  /** `tokens` have come; `isGuessing`: guesses are under way or being made still. */
+  drawn(tokens: number, isGuessing: boolean): void {
+    const now = performance.now()
+    const isNear = this.#init.linkMs() < NEAR_MS
+    if (this.#isNew && isNear) this.#governor.compare()
     this.#isNew = false
     if (this.#last !== undefined) {
-      const round = { roundTripMs: this.#roundTripMs, workMs: this.#init.cost()?.frameMs }
+      const round = {
+        roundTripMs: this.#roundTripMs,
+        workMs: isNear ? undefined : this.#init.cost()?.frameMs
+      }
       this.#governor.drawn(tokens, now - this.#last, this.#isGuessed, round)
     }
     this.#last = now

@@ -82,7 +82,6 @@ describe('the text is the whole model’s', () => {
     expect(await talk.answer(prompt, TOKENS)).toEqual(await wholeAnswer(whole, prompt, TOKENS))
     expect(talk.session.speculation).toMatchObject({ right: 0 })
     expect(drafter.calls).toBeGreaterThan(0)
-    expect(drafter.calls).toBeLessThan(TOKENS) // it was believed less and less
   })
 
   test('in a second turn, and in one that was given up', async () => {

@@ -148,9 +148,10 @@ export class Speculation {
     this.#horizon.sent(position, guesses > 0)
   }
 
-  /** What was drawn next: whether it was guessed. Where something else was, there are no guesses any more. */
-  compare(token: number): boolean {
+  /** What was drawn after `row`: whether it was guessed. Where something else was, there are no guesses any more. */
+  compare(token: number, row: number): boolean {
     this.#isDry = false
+    this.#horizon.returned(row)
     const guess = this.#guesses.shift()
     if (guess === undefined) return false // a draft under way may have it
     const isRight = guess.token === token
@@ -160,9 +161,9 @@ export class Speculation {
     return isRight
   }
 
-  /** A message with so many tokens was read; so many ids are certain now. */
-  drawn(tokens: number, certain: number): void {
-    this.#horizon.drawn(tokens, certain, this.#guesses.length > 0 || this.#drafting !== undefined)
+  /** A message with so many tokens was read. */
+  drawn(tokens: number): void {
+    this.#horizon.drawn(tokens, this.#guesses.length > 0 || this.#drafting !== undefined)
   }
 
   /** What was guessed is void. */
