@@ -169,21 +169,22 @@ export class StageServer {
   /** A hop presents a ticket; see Handlers.data. */
   async data(ticket: Uint8Array, stream: DataReceiver): Promise<Accepted | undefined> {
     const key = hex(ticket)
-    const session = this.#byTicket.get(key) ?? (await this.#awaitOpen(key))
+    const session = this.#byTicket.get(key) ?? (await this.#awaitOpen(key, stream))
     return session?.receiveFrom(stream)
   }
 
-  #awaitOpen(key: string): Promise<StageSession | undefined> {
+  #awaitOpen(key: string, { closed }: DataReceiver): Promise<StageSession | undefined> {
     const isRefused = this.#early.size >= MAX_EARLY_DATA || this.#early.has(key)
     if (isRefused) return Promise.resolve(undefined)
     return new Promise((resolve) => {
       const settle = (session: StageSession | undefined): void => {
         clearTimeout(timer)
-        this.#early.delete(key)
+        if (this.#early.get(key) === settle) this.#early.delete(key)
         resolve(session)
       }
       const timer = setTimeout(() => settle(undefined), EARLY_DATA_MS)
       this.#early.set(key, settle)
+      void closed.then(() => settle(undefined)) // whoever was refused elsewhere does not wait
     })
   }
 

@@ -101,6 +101,18 @@ describe('places', () => {
 })
 
 describe('a ticket', () => {
+  test('whose sender gives up before its session is open waits no longer', async () => {
+    const streams = Array.from({ length: 64 }, () => new FakeReceiver())
+    const answers = streams.map((stream) => node.server.data(node.ticket(), stream))
+    expect(await node.server.data(node.ticket(), new FakeReceiver())).toBeUndefined() // too many wait
+    for (const stream of streams) stream.abort(new Error('refused elsewhere'))
+    expect(await Promise.all(answers)).toEqual(streams.map(() => undefined))
+    const message = node.openMessage()
+    const early = node.server.data(message.ticketIn, new FakeReceiver())
+    node.say(message)
+    expect(await early).toMatchObject({ length: 0 })
+  })
+
   test('is for one session', async () => {
     const message = node.openMessage()
     node.say(message)
