@@ -1,7 +1,8 @@
 /**
  * A swarm of up to 10,000 nodes under a simulated clock and network, with the real directory, placement and routing:
  * what it covers, how often nodes move, what they send, how long a way is looked for, and how each grows with the
- * swarm. `npm run bench -- sim [--nodes 100,1000] [--ramp 10] [--settle 5] [--minutes 10] [--seed 1]` (minutes)
+ * swarm. `npm run bench -- sim [--nodes 100,1000] [--ramp 10] [--settle 5] [--minutes 10] [--seed 1]
+ * [--shelf 20]`: minutes, and the models that each node has the files of
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -27,13 +28,14 @@ export const bench: Bench = {
         ramp: { type: 'string', default: '10' },
         settle: { type: 'string', default: '5' },
         minutes: { type: 'string', default: '10' },
-        seed: { type: 'string', default: '1' }
+        seed: { type: 'string', default: '1' },
+        shelf: { type: 'string', default: '20' }
       }
     })
     const outcomes = new Map<number, Outcome>()
     for (const nodes of values.nodes.split(',').map(Number)) {
-      const { ramp, settle, minutes, seed } = values
-      const outcome = await simulate([String(nodes), ramp, settle, minutes, seed], log)
+      const { ramp, settle, minutes, seed, shelf } = values
+      const outcome = await simulate([String(nodes), ramp, settle, minutes, seed, shelf], log)
       outcomes.set(nodes, outcome)
       log(JSON.stringify(outcome))
     }

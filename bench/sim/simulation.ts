@@ -13,8 +13,6 @@ import { Sessions } from './sessions.ts'
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 export const MODELS = 50
-/** Models that a node has the files of. */
-const SHELF = 20
 /** Nodes that are always there, and what others are told of them. */
 const BOOTSTRAP = { nodes: 10, told: 3 }
 /** Part of the nodes that leave in an hour, and as many come. Half of them die without a word. */
@@ -31,6 +29,8 @@ export interface SimulationInit {
   readonly minutes: number
   readonly settleMinutes: number
   readonly seed: string
+  /** Models that a node has the files of. */
+  readonly shelf: number
   readonly log: (message: string) => void
 }
 
@@ -93,7 +93,7 @@ export class Simulation {
       if (!addresses.includes(address)) addresses.push(address)
     }
     const left = [...this.models]
-    const shelved = Array.from({ length: SHELF }, () => {
+    const shelved = Array.from({ length: this.#init.shelf }, () => {
       const [model] = left.splice(Math.floor(this.#random() * left.length), 1)
       return model as (typeof left)[number]
     })
