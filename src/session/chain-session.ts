@@ -82,7 +82,9 @@ export class ChainSession implements Session {
       init.drafter &&
       new Speculation({
         drafter: init.drafter,
-        onGuesses: () => this.#feed(),
+        onGuesses: () => {
+          if (this.#answer !== undefined) this.#feed()
+        },
         cost: () => costOf(this.#chain.hops),
         linkMs: () => Math.max(...this.#chain.hops.map(({ replyMs }) => replyMs ?? 0))
       })

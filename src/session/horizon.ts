@@ -5,15 +5,15 @@ import type { FrameCost } from './statistics.ts'
 /** Round trips that the shortest one is taken of: longer ones waited behind others. */
 const ROUND_TRIPS = 16
 /** Share of a token's time that a guess costs, before anything was measured. */
-const FIRST_COST = 0.1
+const FIRST_COST = { near: 0.1, far: 0.02 }
 /** A drafter that takes its time is asked for what it makes in this share of a round trip, so that the first ones leave soon. */
 const WINDOW_SHARE = 0.02
 const LEAST_WINDOW = 2
 const FIRST_WINDOW = 4
 /** Stages that answer sooner hardly wait for each other: guesses may well cost more than they save. */
 const NEAR_MS = 15
-/** Weight of a draft's time in the mean. */
-const WEIGHT = 1 / 8
+/** Drafts that the usual time is of. */
+const DRAFTS = 9
 
 interface Window {
   readonly position: number
@@ -33,8 +33,9 @@ export class Horizon {
   /** Frames to be drawn after, in their order. */
   #windows: Window[] = []
   #roundTrips: number[] = []
-  /** Milliseconds per guess of a drafter that takes its time. */
-  #draftMs: number | undefined
+  /** Milliseconds per guess of a drafter that takes its time; the first draft of an answer reads the prompt as well. */
+  #drafts: number[] = []
+  #hasRead = false
   /** When tokens came last in this answer, and whether guesses were made or under way since. */
   #last: number | undefined
   #isGuessed = false
@@ -53,15 +54,26 @@ export class Horizon {
   get leastProbability(): number {
     const tokenMs = this.#governor.tokenMs ?? this.#roundTripMs
     const cost = this.#init.cost()
-    if (tokenMs === undefined || cost === undefined) return FIRST_COST
-    return Math.min(1, (cost.rowMs + (this.#draftMs ?? 0)) / tokenMs)
+    const isNear = this.#isNear
+    if (tokenMs === undefined || cost === undefined) return FIRST_COST[isNear ? 'near' : 'far']
+    // While far stages are waited for, there is time to guess.
+    return Math.min(1, (cost.rowMs + (isNear ? (this.#draftMs ?? 0) : 0)) / tokenMs)
   }
 
   /** Guesses to ask a drafter for that takes its time. */
   get windowRows(): number {
     const roundTripMs = this.#roundTripMs
-    if (this.#draftMs === undefined || roundTripMs === undefined) return FIRST_WINDOW
-    return Math.max(LEAST_WINDOW, Math.ceil((WINDOW_SHARE * roundTripMs) / this.#draftMs))
+    const draftMs = this.#draftMs
+    if (draftMs === undefined || roundTripMs === undefined) return FIRST_WINDOW
+    return Math.max(LEAST_WINDOW, Math.ceil((WINDOW_SHARE * roundTripMs) / draftMs))
+  }
+
+  get #draftMs(): number | undefined {
+    return this.#drafts.toSorted((a, b) => a - b)[this.#drafts.length >> 1]
+  }
+
+  get #isNear(): boolean {
+    return this.#init.linkMs() < NEAR_MS
   }
 
   get #roundTripMs(): number | undefined {
@@ -76,8 +88,9 @@ export class Horizon {
 
   /** A draft that took its time. */
   drafted(ms: number, guesses: number): void {
-    const each = ms / Math.max(1, guesses)
-    this.#draftMs = this.#draftMs === undefined ? each : this.#draftMs + (each - this.#draftMs) * WEIGHT
+    if (this.#hasRead) this.#drafts.push(ms / Math.max(1, guesses))
+    if (this.#drafts.length > DRAFTS) this.#drafts.shift()
+    this.#hasRead = true
   }
 
   /** Guesses are being made. */
@@ -96,7 +109,7 @@ export class Horizon {
   /** `tokens` have come; `isGuessing`: guesses are under way or being made still. */
   drawn(tokens: number, isGuessing: boolean): void {
     const now = performance.now()
-    const isNear = this.#init.linkMs() < NEAR_MS
+    const isNear = this.#isNear
     if (this.#isNew && isNear) this.#governor.compare()
     this.#isNew = false
     if (this.#last !== undefined) {
@@ -119,5 +132,6 @@ export class Horizon {
   rest(): void {
     this.cut()
     this.#last = undefined
+    this.#hasRead = false
   }
 }
