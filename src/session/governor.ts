@@ -88,6 +88,8 @@ export class Governor {
   #mode: 'on' | 'compare' | 'off' = 'on'
   readonly #with = new Mean()
   readonly #without = new Median()
+  /** The last token came with guesses. */
+  #isGuessing = false
   /** Tokens since something was measured without guesses. */
   #age = 0
   /** Until it is tried again. */
@@ -105,12 +107,13 @@ export class Governor {
 
   /** Milliseconds that a token takes now. */
   get tokenMs(): number | undefined {
-    const now = this.isOn && this.#with.isKnown ? this.#with : this.#without
+    const now = this.#isGuessing && this.#with.isKnown ? this.#with : this.#without
     return now.isKnown ? now.value : undefined
   }
 
   /** So many tokens came after `ms`. `isGuessed`: meanwhile guesses were made or under way. */
   drawn(tokens: number, ms: number, isGuessed: boolean, round: Round): void {
+    this.#isGuessing = isGuessed
     if (isGuessed) {
       const most = this.#without.isKnown ? MOST_SURPRISE * this.#without.value * tokens : ms
       this.#with.add(Math.min(ms, most), tokens)

@@ -36,6 +36,10 @@ export class Horizon {
   /** Milliseconds per guess of a drafter that takes its time; the first draft of an answer reads the prompt as well. */
   #drafts: number[] = []
   #hasRead = false
+  /** Rows up to here left before the answer's first token, and came back with it: they say nothing of what tokens take. */
+  #early = 0
+  /** The last row that was drawn after. */
+  #returned = 0
   /** When tokens came last in this answer, and whether guesses were made or under way since. */
   #last: number | undefined
   #isGuessed = false
@@ -80,10 +84,11 @@ export class Horizon {
     return this.#roundTrips.length === 0 ? undefined : Math.min(...this.#roundTrips)
   }
 
-  /** Rows to be drawn after have left, some of them guesses. */
-  sent(position: number, isGuessed: boolean): void {
-    if (this.#last !== undefined) this.#windows.push({ position, at: performance.now() })
-    if (isGuessed) this.#isGuessed = true
+  /** Rows to be drawn after have left from `position` on, `guesses` of them guesses. */
+  sent(position: number, guesses: number): void {
+    if (this.#last === undefined) this.#early = position + guesses
+    else this.#windows.push({ position, at: performance.now() })
+    if (guesses > 0) this.#isGuessed = true
   }
 
   /** A draft that took its time. */
@@ -100,6 +105,7 @@ export class Horizon {
 
   /** The row at `position` was drawn after. */
   returned(position: number): void {
+    this.#returned = position
     while (this.#windows[0] !== undefined && this.#windows[0].position <= position) {
       this.#roundTrips.push(performance.now() - (this.#windows.shift() as Window).at)
       if (this.#roundTrips.length > ROUND_TRIPS) this.#roundTrips.shift()
@@ -112,7 +118,7 @@ export class Horizon {
     const isNear = this.#isNear
     if (this.#isNew && isNear) this.#governor.compare()
     this.#isNew = false
-    if (this.#last !== undefined) {
+    if (this.#last !== undefined && this.#returned > this.#early) {
       const round = {
         roundTripMs: this.#roundTripMs,
         workMs: isNear ? undefined : this.#init.cost()?.frameMs

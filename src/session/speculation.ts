@@ -145,7 +145,7 @@ export class Speculation {
   sent(position: number, guesses: number): void {
     this.#sent += guesses
     if (guesses > 0) this.#windows += 1
-    this.#horizon.sent(position, guesses > 0)
+    this.#horizon.sent(position, guesses)
   }
 
   /** What was drawn after `row`: whether it was guessed. Where something else was, there are no guesses any more. */
