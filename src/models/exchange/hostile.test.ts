@@ -175,7 +175,10 @@ test('who opens streams without end is not let in for a while', async () => {
   for (let count = 0; count < 2_000 && failed === undefined; count++) {
     await flood
       .openPieces(victim.host.peerId, victim.host.addresses)
-      .then((stream) => stream.abort(new Error('next')))
+      .then(async (stream) => {
+        stream.send({ type: 'uninterested' })
+        await stream.close()
+      })
       .catch((error: unknown) => {
         failed = error
       })
