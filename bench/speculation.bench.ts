@@ -132,18 +132,20 @@ async function measure(setup: Setup, name: string, kind: Kind): Promise<Record<s
       const answer = (guesser: Guesser) => chain.answer(prompt, maxTokens, kind.sampler, guesser, endTokens)
       let off = await answer('nobody')
       for (const guesser of kind.guessers) {
-        if (!isFar && guesser !== kind.guessers[0]) off = await answer('nobody')
-        plain.push(off.tokenMs)
         const on = await answer(guesser)
+        const before = off
+        if (!isFar) off = await answer('nobody') // before and after, as the machine's speed drifts
+        const offMs = (before.tokenMs + off.tokenMs) / 2
+        plain.push(offMs)
         if (on.tokens.join() !== off.tokens.join()) {
           log(`  another text with ${guesser}: ${eventsOf(off)}; ${eventsOf(on)}`)
           continue // tokens of different texts say nothing of each other
         }
-        ratios.get(guesser)?.push(off.tokenMs / on.tokenMs)
+        ratios.get(guesser)?.push(offMs / on.tokenMs)
         const { sent = 0, right = 0, windows = 0, isOn } = on.speculation ?? {}
         accepted.get(guesser)?.push(`${right}/${sent}`)
         log(
-          `  ${guesser}: ${on.tokens.length} tokens, ${off.tokenMs.toFixed(1)} -> ${on.tokenMs.toFixed(1)} ms, ` +
+          `  ${guesser}: ${on.tokens.length} tokens, ${offMs.toFixed(1)} -> ${on.tokenMs.toFixed(1)} ms, ` +
             `${right} of ${sent} guesses right in ${windows} windows${isOn ? '' : ', off in the end'}`
         )
       }
