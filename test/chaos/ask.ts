@@ -1,6 +1,7 @@
 /** One answer, with when each token came and what happened to the chain meanwhile. */
 import {
   type ChainEvent,
+  type Drafter,
   defaultSampler,
   openSession,
   type Session,
@@ -13,6 +14,7 @@ export interface Question {
   readonly prompt: Int32Array
   readonly maxTokens: number
   readonly waitMs?: number
+  readonly drafter?: Drafter | undefined
   readonly onOpen?: (session: Session) => void
   /** Called with the number of tokens so far. Nobody waits for it. */
   readonly onToken?: (count: number) => void
@@ -27,6 +29,8 @@ export interface Told {
   readonly events: readonly { readonly at: number; readonly event: ChainEvent }[]
   /** Of the hops that were there at the end. */
   readonly rows: readonly number[]
+  /** Guesses that were sent. */
+  readonly guesses: number
 }
 
 const NO_END: ReadonlySet<number> = new Set()
@@ -37,13 +41,14 @@ const WAIT_MS = 30_000
 const STRETCH = 64
 
 export async function ask(components: SessionComponents, question: Question): Promise<Told> {
-  const { chain, prompt, maxTokens, waitMs = WAIT_MS, onOpen, onToken, onEvent, signal } = question
+  const { chain, prompt, maxTokens, waitMs = WAIT_MS, drafter, onOpen, onToken, onEvent, signal } = question
   const tokens: number[] = []
   const tokensAt: number[] = []
   const events: { at: number; event: ChainEvent }[] = []
   const given = signal === undefined ? {} : { signal }
   const session = await openSession(components, {
     ...{ chain, sampler: defaultSampler(), reserve: prompt.length + Math.min(maxTokens, STRETCH), waitMs },
+    ...(drafter && { drafter }),
     onEvent: (event) => {
       events.push({ at: performance.now(), event })
       onEvent?.(event)
@@ -60,7 +65,8 @@ export async function ask(components: SessionComponents, question: Question): Pr
   } finally {
     await session.close()
   }
-  return { tokens, tokensAt, events, rows: session.figures.map(({ rows }) => rows) }
+  const guesses = session.speculation?.sent ?? 0
+  return { tokens, tokensAt, events, rows: session.figures.map(({ rows }) => rows), guesses }
 }
 
 /** The longest time between two tokens, in milliseconds, of those that came after `since`. */

@@ -2,13 +2,14 @@
 //
 // SHOAL_CHAOS_SEED=N: other faults, the same ones each time. SHOAL_CHAOS_ROUNDS=N (`npm run test:chaos`): so many of
 // each scenario. SHOAL_CHAOS_ONLY=NAME: those whose name has it. SHOAL_CHAOS_REPORT=FILE: where the report goes.
-// SHOAL_CHAOS_WAN=world: over emulated links of that profile, see docs/WAN.md.
+// SHOAL_CHAOS_WAN=world: over emulated links of that profile, see docs/WAN.md. SHOAL_CHAOS_GUESSES=1: answers guess ahead.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DEMO } from '../swarm.ts'
 import { emulate, type ProfileName, profileNamed } from '../wan/index.ts'
+import { Guessing } from './guessing.ts'
 import { Prober } from './leaks.ts'
 import { Oracle } from './oracle.ts'
 import { type Played, play, summary } from './play.ts'
@@ -19,6 +20,7 @@ const SEED = process.env.SHOAL_CHAOS_SEED ?? '1'
 const ROUNDS = Number(process.env.SHOAL_CHAOS_ROUNDS ?? 1)
 const REPORT = process.env.SHOAL_CHAOS_REPORT ?? join(tmpdir(), 'shoal-chaos-report.json')
 const ONLY = process.env.SHOAL_CHAOS_ONLY ?? ''
+const GUESSING = process.env.SHOAL_CHAOS_GUESSES === '1' ? new Guessing(1024) : undefined
 const WAN = process.env.SHOAL_CHAOS_WAN as ProfileName | undefined
 /**
  * A second or two each, some fifteen over far links; an answer that does not come, and places that are not freed, are
@@ -41,7 +43,7 @@ beforeAll(async () => {
   })
   oracle = new Oracle(DEMO, 1024)
   prober = new Prober()
-  await Promise.all([swarm.start(), oracle.start(), prober.start()])
+  await Promise.all([swarm.start(), oracle.start(), prober.start(), GUESSING?.start()])
 })
 
 afterAll(async () => {
@@ -52,7 +54,7 @@ afterAll(async () => {
   console.log(
     `${summary(report)}\nlinks: ${WAN ?? 'loopback'}, seed ${SEED} (SHOAL_CHAOS_SEED), report in ${REPORT}`
   )
-  await Promise.all([swarm?.stop(), oracle?.stop(), prober?.stop()])
+  await Promise.all([swarm?.stop(), oracle?.stop(), prober?.stop(), GUESSING?.stop()])
   await rm(folder, { recursive: true, force: true })
 })
 
@@ -62,7 +64,11 @@ describe('an answer goes on, and nothing is left behind:', () => {
     '$name',
     async (scenario) => {
       for (let round = 1; round <= ROUNDS; round++) {
-        const played = await play({ swarm, oracle, prober }, scenario, `${SEED} ${round} ${scenario.name}`)
+        const played = await play(
+          { swarm, oracle, prober, guessing: GUESSING },
+          scenario,
+          `${SEED} ${round} ${scenario.name}`
+        )
         report.push(played)
         expect(played.problems, `${played.fault} (seed ${SEED}, round ${round})`).toEqual([])
       }

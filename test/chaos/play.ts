@@ -5,6 +5,7 @@ import { type ChainHop, NamedNodes } from '../../src/swarm/index.ts'
 import { type Random, randomOf } from '../models/random.ts'
 import { ask, longestStall, noticedAfter, type Told } from './ask.ts'
 import { Forwarder } from './forwarder.ts'
+import type { Guessing } from './guessing.ts'
 import type { Prober } from './leaks.ts'
 import type { Oracle } from './oracle.ts'
 import { handlesOf, type Provider, type Swarm } from './providers.ts'
@@ -25,6 +26,8 @@ export interface Components {
   readonly swarm: Swarm
   readonly oracle: Oracle
   readonly prober: Prober
+  /** What answers guess with; without it they don't. */
+  readonly guessing?: Guessing | undefined
 }
 
 export interface Played {
@@ -43,6 +46,8 @@ export interface Played {
   readonly freeMs: number
   /** Handles that a provider has more than after its start, at most. */
   readonly moreHandles: number
+  /** That were sent, of all answers. */
+  readonly guesses: number
   /** What must not be; empty is good. */
   readonly problems: readonly string[]
 }
@@ -91,6 +96,7 @@ export async function play(components: Components, scenario: Scenario, seed: str
       answers: performance?.told.length ?? 0
     },
     ...{ events, divergences, freeMs, moreHandles, problems },
+    guesses: performance?.told.reduce((sum, { guesses }) => sum + guesses, 0) ?? 0,
     noticedMs: Number.isFinite(noticed) ? Math.round(noticed) : undefined,
     stallMs: first === undefined ? undefined : Math.round(longestStall(first, performance?.at ?? 0))
   }
@@ -104,7 +110,7 @@ interface Performance {
 }
 
 async function perform(
-  { swarm }: Components,
+  { swarm, guessing }: Components,
   scenario: Scenario,
   random: Random,
   prompts: readonly Int32Array[]
@@ -147,6 +153,7 @@ async function perform(
     const asked = prompts.map((prompt, index) =>
       ask(components, {
         ...{ chain, prompt, maxTokens: TOKENS, signal: AbortSignal.timeout(patienceMs) },
+        drafter: guessing?.drafter(),
         onOpen: () => {
           if (moment === 'prefill') setTimeout(strike, struckAfter * WITHIN_MS.prefill)
         },
