@@ -130,14 +130,29 @@ export class Batcher {
     if (queue.waiting.length > 0) return length
     this.#cut.add(lane)
     this.hold(lane)
+    const answered = this.#watchCut()
     try {
       return await this.#engine.truncate(lane.sequence, length)
     } catch (error) {
       lane.failed('engine', messageOf(error))
       return 0
     } finally {
+      answered()
       this.resume(lane)
     }
+  }
+
+  /** As `#watched`: nothing else may run that would be. Behind a batch, it is that one which is waited for. */
+  #watchCut(): () => void {
+    let answered: () => void
+    const wait = (): void => {
+      answered = watch(this.#cost.deadlineMs({ decodeRows: 1, promptRows: 0 }), (waitedMs) => {
+        if (this.#running) wait()
+        else this.#engine.restart(`it hangs: cutting a sequence took over ${Math.round(waitedMs)} ms`)
+      })
+    }
+    wait()
+    return () => answered()
   }
 
   failAll(code: RefusalCode, message: string): void {
