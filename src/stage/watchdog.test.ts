@@ -97,6 +97,10 @@ class SimpleLane implements Lane {
     return this.changed.promise
   }
 
+  cut(length: number): Promise<number> {
+    return this.#batcher.truncate(this, length)
+  }
+
   computed({ rows }: { rows: { tokens: Int32Array } }): void {
     this.computedRows += rows.tokens.length
     this.changed.resolve()
@@ -140,6 +144,17 @@ describe('an engine', () => {
     await pass(1)
     expect(deaths).toEqual(['it hangs: a batch of 1 rows took over 1000 ms, 20 were expected'])
     expect(lane.failures).toEqual([deaths[0]])
+  })
+
+  test('that hangs while it cuts a sequence is restarted, too', async () => {
+    await decode(10)
+    engine.pause()
+    const cut = lane.cut(5)
+    await pass(999)
+    expect(deaths).toEqual([])
+    await pass(1)
+    expect(deaths).toEqual(['it hangs: cutting a sequence took over 1000 ms'])
+    expect(await cut).toBe(0)
   })
 
   test('whose batches take long hangs after four times that', async () => {
