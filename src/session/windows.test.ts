@@ -3,8 +3,10 @@ import { expect, test } from 'vitest'
 import { nextWindow } from './windows.ts'
 
 test.each([
-  ['a prompt, whose end is drawn after', { fed: 0, certain: 40, end: 50, capacity: 512 }, '40 last'],
-  ['a part of it, for lack of room', { fed: 0, certain: 40, end: 50, capacity: 30 }, '30 none'],
+  ["a long prompt's first rows", { fed: 0, certain: 4_000, end: 4_000, capacity: 8_192 }, '64 none'],
+  ["a short one's, an eighth", { fed: 0, certain: 200, end: 200, capacity: 512 }, '25 none'],
+  ['its end, which is drawn after', { fed: 24, certain: 40, end: 50, capacity: 512 }, '16 last'],
+  ['a part of it, for lack of room', { fed: 24, certain: 40, end: 50, capacity: 30 }, '6 none'],
   ['guesses behind it', { fed: 200, certain: 200, end: 203, capacity: 512 }, '3 all'],
   ['a token alone', { fed: 200, certain: 201, end: 201, capacity: 512 }, '1 last'],
   ['a token with guesses', { fed: 200, certain: 201, end: 240, capacity: 512 }, '16 all'],
