@@ -1,5 +1,5 @@
 /** A node's part in a swarm: it joins, hears who hosts what, measures how far they are, and finds chains. */
-import { type Clock, ShoalError, type Startable } from '../common/index.ts'
+import { type Clock, Limits, ShoalError, type Startable } from '../common/index.ts'
 import type {
   HostLogger,
   PeerAddress,
@@ -34,6 +34,11 @@ const LOOK_AGAIN_MS = 5_000
 
 /** Those who saw a node's connections end don't all tell it at once, and mostly one of them does. */
 const WITNESS_MS = 2_000
+/**
+ * Nodes whose connection ended that are asked whether they live. A node with all the connections that it takes ends its
+ * oldest ones: if everybody came back to ask, each would push out another one, who comes back, and so on.
+ */
+const ENDED = { burst: 8, everyMs: 30_000 }
 
 export interface ParticipantComponents {
   readonly host: SwarmComponents['network'] &
@@ -94,6 +99,8 @@ export class Participant implements Startable {
   readonly #wanted = new Map<string, number>()
   readonly #followed = new Set<string>()
   readonly #seeds: () => readonly string[]
+  /** Of all together. */
+  readonly #ended: Limits
   #content: Omit<Content, 'wants'> = { stages: [] }
   #joined: Promise<void> | undefined
   #stopMeasuring: (() => void) | undefined
@@ -104,6 +111,7 @@ export class Participant implements Startable {
     const { host, clock, random, neighbours, opener } = components
     const { joined, folder, logger } = init
     this.#components = components
+    this.#ended = new Limits(clock, ENDED)
     this.#seeds = init.seeds ?? (() => [])
     this.#membership =
       joined.kind === 'private' ? new Membership({ host, clock }, { swarm: joined, folder }) : undefined
@@ -157,7 +165,7 @@ export class Participant implements Startable {
     const { clock, random, host } = this.#components
     if (this.swarm.directory.announcementOf(peer) === undefined) return
     clock.after(WITNESS_MS * random(), () => {
-      if (!this.#isStopped && !host.peers.includes(peer)) this.lost(peer)
+      if (!this.#isStopped && !host.peers.includes(peer) && this.#ended.take('')) this.lost(peer)
     })
   }
 
