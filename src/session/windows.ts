@@ -23,7 +23,9 @@ export interface Waiting {
 export function nextWindow(waiting: Waiting): { count: number; sample: SampleMode } | undefined {
   const { fed, certain, end, capacity } = waiting
   const isDrawn = fed >= certain - 1
-  const most = isDrawn ? Math.min(DECODE_ROWS, end - fed) : Math.min(prefillRows(certain - fed), certain - fed)
+  const most = isDrawn
+    ? Math.min(DECODE_ROWS, end - fed)
+    : Math.min(prefillRows(certain - fed), certain - fed)
   const count = Math.min(most, capacity - fed)
   if (count <= 0) return undefined // there will be room, or a hop less
   // Also a guess alone: so the tail knows that it is one.
