@@ -1,5 +1,6 @@
 /** How soon a stage that stands still is noticed, and how often one is suspected that only is slow: R10. */
 import { join } from 'node:path'
+import { prefillRows } from '../src/swarm/index.ts'
 import { ask, noticedAfter } from '../test/chaos/ask.ts'
 import { Oracle } from '../test/chaos/oracle.ts'
 import { Swarm } from '../test/chaos/providers.ts'
@@ -11,7 +12,6 @@ import { DEMO, DEMO_SPANS, PROMPTS, pick } from './demo.ts'
 const TOKENS = 48
 const LOAD_TOKENS = 32
 const LOAD_SESSIONS = 12
-const PREFILL_ROWS = 128
 
 interface Init {
   readonly folder: string
@@ -127,7 +127,7 @@ async function measureLoad({
             log(`suspected blocks ${event.hop.start}-${event.hop.end}: ${event.reason}`)
           }
           for (const rows of told.rows) {
-            frames += rows - prompt.length + Math.ceil(prompt.length / PREFILL_ROWS)
+            frames += rows - prompt.length + framesOf(prompt.length)
           }
           answers += 1
         } catch (error) {
@@ -147,4 +147,10 @@ async function measureLoad({
       `R10: ${suspicions} of ${frames} frames; ${answers} answers in ${LOAD_SESSIONS} sessions at once, ` +
       `${failures} failed; ${threads} threads for each of 3 stages`
   }
+}
+
+function framesOf(promptRows: number): number {
+  let frames = 0
+  for (let left = promptRows; left > 0; left -= prefillRows(left)) frames += 1
+  return frames
 }

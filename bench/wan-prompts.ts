@@ -15,7 +15,7 @@ import { type Figure, median, rounded } from './bench.ts'
 import { promptOf } from './crowd.ts'
 import type { WanSetup } from './wan.bench.ts'
 
-/** As sessions cut prompts. */
+/** As sessions cut all but a long prompt's end. */
 const CHUNK_ROWS = 64
 /** As large as a stage's batches are. */
 const BATCH_ROWS = [CHUNK_ROWS, 512]

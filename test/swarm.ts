@@ -7,14 +7,12 @@ import { expect, vi } from 'vitest'
 import { LlamaEngine, type SamplerSettings } from '../src/engine/index.ts'
 import { openModel } from '../src/models/index.ts'
 import { type HostingSettings, Node } from '../src/node/index.ts'
-import { type ChainHop, discover, findChain, NamedNodes } from '../src/swarm/index.ts'
+import { type ChainHop, discover, findChain, NamedNodes, prefillRows } from '../src/swarm/index.ts'
 
 export const DEMO = fileURLToPath(new URL('../models/demo.gguf', import.meta.url))
 export const BLOCKS = 8
 const CONTEXT = 1024
 const SESSIONS = 4
-/** As a session cuts its prompts, so that the whole model computes the same batches. */
-const PREFILL_ROWS = 64
 const LOOPBACK = '/ip4/127.0.0.1/tcp/0'
 /** Nothing that a test waits for takes as long on an idle machine. */
 const PATIENCE = { timeout: 20_000, interval: 5 }
@@ -152,8 +150,10 @@ export async function wholeAnswer(
   let position = 0
   let rows = prompt
   while (drawn.length < count && !engine.description.endTokens.includes(drawn.at(-1) ?? -1)) {
-    const tokens = rows.subarray(0, PREFILL_ROWS)
-    rows = rows.subarray(PREFILL_ROWS)
+    // As a session cuts its prompts, so that the whole model computes the same batches.
+    const count = prefillRows(rows.length)
+    const tokens = rows.subarray(0, count)
+    rows = rows.subarray(count)
     const output = rows.length === 0 ? 'sample-last' : 'none'
     const { groups } = await engine.run([{ sequence: 0, position, tokens, output }])
     const [group] = groups

@@ -1,13 +1,7 @@
 /** Which rows leave next, and whether they are drawn after. */
 import type { SampleMode } from '../net/index.ts'
 import { DECODE_ROWS } from '../stage/index.ts'
-
-/**
- * Rows per frame of a prompt: an eighth of what is left, so that all stages and links work at once, also at its end and
- * where it is short; few enough, as a row costs a CPU no less in larger ones, and enough for matrix products (docs/WAN.md,
- * Prompts).
- */
-const PREFILL = { least: 16, most: 64, frames: 8 }
+import { prefillRows } from '../swarm/index.ts'
 
 export interface Waiting {
   /** Rows that have left. */
@@ -23,16 +17,10 @@ export interface Waiting {
 export function nextWindow(waiting: Waiting): { count: number; sample: SampleMode } | undefined {
   const { fed, certain, end, capacity } = waiting
   const isDrawn = fed >= certain - 1
-  const most = isDrawn
-    ? Math.min(DECODE_ROWS, end - fed)
-    : Math.min(prefillRows(certain - fed), certain - fed)
+  const most = isDrawn ? Math.min(DECODE_ROWS, end - fed) : prefillRows(certain - fed)
   const count = Math.min(most, capacity - fed)
   if (count <= 0) return undefined // there will be room, or a hop less
   // Also a guess alone: so the tail knows that it is one.
   if (isDrawn) return { count, sample: count === 1 && fed < certain ? 'last' : 'all' }
   return { count, sample: fed + count === certain ? 'last' : 'none' }
-}
-
-function prefillRows(left: number): number {
-  return Math.min(PREFILL.most, Math.max(PREFILL.least, Math.ceil(left / PREFILL.frames)))
 }

@@ -2,7 +2,7 @@
 import type { DataSender, Frame, NextHop } from '../net/index.ts'
 import type { ReplayLog } from './replay-log.ts'
 
-/** Rows per frame that is sent again: as a prompt's, so that all newcomers in a row work at once. */
+/** Rows per frame that is sent again: as a long prompt's, so that all newcomers in a row work at once. */
 const REPLAY_ROWS = 64
 /** A stream that broke is dialled once more: this long. Who is dead refuses at once, or is found silent by the consumer. */
 const REDIAL_MS = 3_000

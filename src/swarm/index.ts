@@ -42,6 +42,7 @@ export {
   predict
 } from './planner.ts'
 export { machinesOf } from './planner-machines.ts'
+export { prefillRows } from './prefill.ts'
 export { type Route, type RouteRequest, Router } from './router.ts'
 export { findChain, findCover, NoChainError, profileKey } from './routing.ts'
 export { type Busyness, type ChainHop, type Costs, costOf, type Demand } from './routing-cost.ts'

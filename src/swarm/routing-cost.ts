@@ -6,9 +6,8 @@
 import type { StageInfo } from '../net/index.ts'
 import type { HostedStage } from './discover.ts'
 import { DEFAULT_RTT_MS, type Place } from './latency.ts'
+import { prefillRows } from './prefill.ts'
 
-/** Rows of a frame of a prompt. */
-const FRAME_ROWS = 64
 /** Of a stage that doesn't say how fast it is, per block: a 3B model's on one core of a desktop. */
 const DEFAULT_DECODE_MS = 5
 const DEFAULT_PREFILL_MS = 1
@@ -65,6 +64,7 @@ export interface Price {
 export function priceOf(hop: HostedStage, costs: Costs): Price {
   const { stage } = hop
   const { promptTokens } = costs
+  const firstRows = prefillRows(promptTokens)
   const rounds = roundsOf(costs)
   const blocks = stage.end - stage.start
   const busyness = costs.busynessOf?.(hop)
@@ -72,8 +72,8 @@ export function priceOf(hop: HostedStage, costs: Costs): Price {
   const prefillMs = prefillOf(stage) / blocks
   return {
     fixed: rounds * (busyness?.waitMs ?? 0) + (costs.extraOf?.(hop) ?? 0),
-    perBlock: (rounds - 1) * decodeMs + Math.min(promptTokens, FRAME_ROWS) * prefillMs,
-    peakPerBlock: Math.max(0, promptTokens - FRAME_ROWS) * prefillMs
+    perBlock: (rounds - 1) * decodeMs + firstRows * prefillMs,
+    peakPerBlock: (promptTokens - firstRows) * prefillMs
   }
 }
 

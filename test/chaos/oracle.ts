@@ -1,8 +1,7 @@
 /** What the whole model would have said, and how near it was to saying what was said instead. */
 import { LlamaEngine } from '../../src/engine/index.ts'
+import { prefillRows } from '../../src/swarm/index.ts'
 
-/** As a session cuts its prompts. */
-const PREFILL_ROWS = 64
 /**
  * The same row alone or in a batch differs by up to 0.19 in the demo model's logits (docs/BENCHMARKS.md), so two
  * tokens that are nearer than twice that may change places.
@@ -94,8 +93,11 @@ export class Oracle {
   async #prefill(prompt: Int32Array): Promise<Float32Array> {
     await this.#engine.drop(0)
     let logits = new Float32Array()
-    for (let position = 0; position < prompt.length; position += PREFILL_ROWS) {
-      logits = await this.#logits(position, prompt.subarray(position, position + PREFILL_ROWS))
+    let position = 0
+    while (position < prompt.length) {
+      const next = position + prefillRows(prompt.length - position) // as a session cuts it
+      logits = await this.#logits(position, prompt.subarray(position, next))
+      position = next
     }
     return logits
   }
