@@ -104,6 +104,26 @@ describe("a node's own stages", () => {
   })
 })
 
+test('who lost many at once does not come back to all of them', async () => {
+  const others = await Promise.all(Array.from({ length: 20 }, () => host()))
+  const participant = await consumer(others)
+  participant.announce({ stages: [LAST] })
+  await members.advance(3_000)
+  const { memory } = members
+  const node = memory.nodes.get('consumer')
+  const asked = new Set<string>()
+  for (const { node: other, swarm } of others) {
+    other.answer = (from, request) => {
+      if (from === 'consumer' && request.type === 'probe') asked.add(other.peerId)
+      return swarm.answer(from, request)
+    }
+    if (node !== undefined) memory.disconnect(node, other.peerId)
+  }
+  await members.advance(2_500)
+  expect(asked.size).toBeGreaterThanOrEqual(8)
+  expect(asked.size).toBeLessThan(12)
+})
+
 describe('a way', () => {
   test('is there as soon as somebody has told who hosts what', async () => {
     const [a, b] = [await host(FIRST), await host(LAST)]
