@@ -1,4 +1,5 @@
 /** Three stages as processes, a consumer here, and emulated links between all of them. */
+import { setTimeout } from 'node:timers/promises'
 import { openModel } from '../src/models/index.ts'
 import { Node } from '../src/node/index.ts'
 import { type ChainHop, discover, findChain } from '../src/swarm/index.ts'
@@ -8,6 +9,8 @@ import { type Provider, startProvider } from './providers.ts'
 
 export const HOPS = 3
 const PINGS = 15
+/** Between pings at most: what one answers to comes by a timer, and so would all that follow at once. */
+const MOST_PAUSE_MS = 3
 
 export interface WanChainInit {
   readonly path: string
@@ -67,7 +70,10 @@ export async function startWanChain(init: WanChainInit): Promise<WanChain> {
         const medians: number[] = []
         for (const { peer } of chain) {
           const times: number[] = []
-          for (let ping = 0; ping < PINGS; ping++) times.push(await node.host.ping(peer))
+          for (let ping = 0; ping < PINGS; ping++) {
+            await setTimeout(Math.random() * MOST_PAUSE_MS)
+            times.push(await node.host.ping(peer))
+          }
           medians.push(median(times))
         }
         return median(medians)

@@ -9,6 +9,8 @@ import type { WanChain } from './wan-chain.ts'
 const PATIENCE_MS = 120_000
 /** Tokens of each answer that are left out. */
 const COLD_TOKENS = 4
+/** Of an answer before each, as links do not change between answers elsewhere: steps are slower after longer pauses. */
+const WARM_TOKENS = 8
 
 interface Run {
   readonly predictedMs: number
@@ -25,6 +27,7 @@ export async function measurePrediction(
   for (let round = -1; round < rounds; round++) {
     for (const rtt of rtts) {
       wan.link(delayOf(rtt))
+      await tokenMs(wan, WARM_TOKENS)
       // All links are alike: what is measured from here is taken for those between stages, too. In a swarm,
       // coordinates say what those are (bench coordinates).
       const measured = await wan.roundTripMs()

@@ -11,6 +11,8 @@ import { prefillRows } from './prefill.ts'
 /** Of a stage that doesn't say how fast it is, per block: a 3B model's on one core of a desktop. */
 const DEFAULT_DECODE_MS = 5
 const DEFAULT_PREFILL_MS = 1
+/** What a row takes at a node beside its step, and beyond a ping: to be read, decrypted, checked, sealed and written. */
+const HANDLING_MS = 0.5
 /** Nobody is faster, whatever they say: some 30 MB of weights per block at 3 TB/s. */
 const LEAST_DECODE_MS = 0.01
 const LEAST_PREFILL_MS = 0.0001
@@ -71,7 +73,7 @@ export function priceOf(hop: HostedStage, costs: Costs): Price {
   const decodeMs = Math.max(decodeOf(stage), busyness?.stepMs ?? 0) / blocks
   const prefillMs = prefillOf(stage) / blocks
   return {
-    fixed: rounds * (busyness?.waitMs ?? 0) + (costs.extraOf?.(hop) ?? 0),
+    fixed: rounds * ((busyness?.waitMs ?? 0) + HANDLING_MS) + (costs.extraOf?.(hop) ?? 0),
     perBlock: (rounds - 1) * decodeMs + firstRows * prefillMs,
     peakPerBlock: (promptTokens - firstRows) * prefillMs
   }
