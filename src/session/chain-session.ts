@@ -47,6 +47,11 @@ interface Answer {
 export class ChainSession implements Session {
   readonly #chain: Chain
   #epoch = 0
+  /**
+   * The lowest position that was cut to since something was drawn. Who has missed the beginning of an epoch may have
+   * rows of an earlier one from there on, and take them for those that are meant.
+   */
+  #doubtful = Number.POSITIVE_INFINITY
   /** The conversation's ids, without what is guessed behind them. */
   #ids: number[] = []
   /** So many of them, and of the guesses behind them, have left, or wait at the entry for a way. */
@@ -109,7 +114,10 @@ export class ChainSession implements Session {
       const at = position + index + 1
       // What is drawn again after a recovery has been given already, and what was not asked for is nobody's.
       if (at < this.#ids.length && this.#isGiven(token, at)) continue
-      if (at !== this.#ids.length || at > this.#fed) break
+      if (at > this.#fed) break
+      // Draws come in order: rows that were to be drawn after before have not come to the tail.
+      if (at > this.#ids.length) this.#needed({ type: 'need', epoch, length: this.#ids.length - 1 })
+      if (at !== this.#ids.length) break
       if (!this.#give(answer, { token, ...logs?.[index] })) break
     }
     if (answer.drawn === before) return
@@ -134,6 +142,7 @@ export class ChainSession implements Session {
   #give(answer: Answer, draw: Draw): boolean {
     const { endTokens, maxTokens } = answer.options
     const isGuessed = this.#speculation?.compare(draw.token, this.#ids.length - 1) ?? false
+    this.#doubtful = Number.POSITIVE_INFINITY
     answer.queue.push(draw)
     answer.drawn += 1
     answer.isComplete = endTokens.has(draw.token) || answer.drawn >= maxTokens
@@ -154,12 +163,13 @@ export class ChainSession implements Session {
       return
     }
     this.#speculation?.drop()
-    this.#cut(Math.min(length, this.#ids.length - 1))
+    this.#cut(Math.min(length, this.#doubtful, this.#ids.length - 1))
     this.#feed()
   }
 
   #cut(length: number): void {
     this.#epoch += 1
+    this.#doubtful = Math.min(this.#doubtful, length)
     this.#fed = length
     this.#chain.entry.truncate(length)
   }

@@ -207,6 +207,15 @@ describe('rows that do not come', () => {
     expect(hop.lacks(rows)).toBe(false)
   })
 
+  test('are not missed by how little had come when it was asked last', () => {
+    stay(300, idle)
+    const rows = sent()
+    stay(900, idle)
+    pass(200)
+    expect(hop.lacks(rows)).toBe(false)
+    expect(losses).toEqual([])
+  })
+
   test('are not missed by what it said long ago', () => {
     const rows = sent()
     stay(1_500, idle)

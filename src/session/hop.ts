@@ -322,7 +322,8 @@ export class Hop {
   lacks({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
     const standing = this.#fresh
     if (standing === undefined || standing.length >= rows) return false
-    const waited = performance.now() - Math.max(since, this.#hungrySince)
+    // Not until now: what has come to it since it was asked last is not known.
+    const waited = (this.#standing?.at ?? 0) - Math.max(since, this.#hungrySince)
     return standing.length === standing.computed && waited > this.#deadline('active')
   }
 

@@ -1,6 +1,7 @@
 /** A chain in memory whose tail says what a text goes on with, at whatever time a test likes. */
 import type { FakeData } from '../../test/streams.ts'
 import type { Frame, Tokens } from '../net/index.ts'
+import { judge } from '../stage/frames.ts'
 import type { Drafter, Guess } from './drafter.ts'
 import { FakeHost, place } from './testing.ts'
 
@@ -26,6 +27,7 @@ export class FakeTail {
   readonly host = new FakeHost()
   /** Frames that have come. */
   #taken = 0
+  #lost = 0
   #epoch = 0
   readonly #ids: number[] = []
   /** What was drawn after the last row of this epoch, and whether a guess was wrong: nothing runs in it after that. */
@@ -61,19 +63,40 @@ export class FakeTail {
     return this.#ids.length
   }
 
+  /**
+   * Something is to be drawn after the next frame, and there is another one behind it. Of a prompt's frame that begins
+   * an epoch, nobody can tell that it is lost where as many rows are left of an earlier epoch.
+   */
+  get canLose(): boolean {
+    const [first, second] = this.host.data.length > 0 ? this.#data.frames.slice(this.#taken) : []
+    return second !== undefined && first?.sample !== 'none'
+  }
+
+  /** The next frame is lost. */
+  lose(): void {
+    this.#taken += 1
+    this.#lost += 1
+  }
+
   /** Computes the next frame. */
   compute(): void {
     const frame = this.#data.frames[this.#taken] as Frame
     this.#taken += 1
     const { epoch, position, tokens, sample } = frame
-    if (epoch < this.#epoch || (epoch === this.#epoch && this.#isVoid)) return
-    if (epoch > this.#epoch) {
-      if (position > this.#ids.length) throw new Error(`rows at ${position} after ${this.#ids.length}`)
+    if (epoch === this.#epoch && this.#isVoid) return
+    const verdict = judge({ epoch: this.#epoch, length: this.length }, frame)
+    if (verdict.action === 'drop') return
+    if (verdict.action === 'need') {
+      if (this.#lost === 0) throw new Error(`rows at ${position} of epoch ${epoch}, after ${this.length}`)
+      this.need(this.length, epoch)
+      return
+    }
+    if (verdict.action === 'truncate') {
       this.#epoch = epoch
       this.#ids.length = position
       this.#isVoid = false
       this.#expected = undefined
-    } else if (position !== this.#ids.length) throw new Error(`rows at ${position}, not ${this.#ids.length}`)
+    }
     const drawn: number[] = []
     for (const [row, id] of tokens.entries()) {
       const isWrong = this.#expected !== undefined && this.#expected !== id
@@ -102,8 +125,8 @@ export class FakeTail {
   }
 
   /** A stage lacks rows from `length` on. */
-  need(length: number): void {
-    this.host.stage('peer1').say({ type: 'need', epoch: this.#epoch, length })
+  need(length: number, epoch = this.#epoch): void {
+    this.host.stage('peer1').say({ type: 'need', epoch, length })
   }
 }
 

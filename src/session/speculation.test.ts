@@ -28,10 +28,11 @@ describe('the text is the same', () => {
     maxTokens: fc.integer({ min: 1, max: 60 }),
     hasEnd: fc.boolean(),
     isHostile: fc.boolean(),
+    isLossy: fc.boolean(),
     reserve: fc.constantFrom(6, 20, 400)
   })
 
-  test('with any drafter, any delays, and stages that repeat themselves or ask again', async () => {
+  test('with any drafter, any delays, and stages that repeat themselves or ask again, or lose frames', async () => {
     await fc.assert(
       fc.asyncProperty(plans, async (plan) => {
         const random = randomOf(plan.seed)
@@ -55,7 +56,7 @@ describe('the text is the same', () => {
           over.catch(() => {})
           for (let step = 0; step < MOST_STEPS && !isOver; step++) {
             await settled()
-            act(tail, drafter, random, plan.isHostile)
+            act(tail, drafter, random, plan)
           }
           expect(isOver).toBe(true)
           expect(await over).toEqual(text)
@@ -72,7 +73,13 @@ describe('the text is the same', () => {
 })
 
 /** Something that may happen next does. */
-function act(tail: FakeTail, drafter: FakeDrafter, random: () => number, isHostile: boolean): void {
+function act(
+  tail: FakeTail,
+  drafter: FakeDrafter,
+  random: () => number,
+  { isHostile, isLossy }: { readonly isHostile: boolean; readonly isLossy: boolean }
+): void {
+  if (isLossy && tail.canLose && random() < 0.3) tail.lose()
   const chance = random()
   if (isHostile && chance < 0.02) tail.need(Math.floor(random() * (tail.length + 1)))
   else if (isHostile && chance < 0.1) {
