@@ -52,7 +52,7 @@ export class Contributor implements Startable {
         ...{ clock, random },
         surroundings: () => ({
           stages: this.#hostable.flatMap(({ hostable }) => directory.stagesOf(hostable.model)),
-          offers: new Map(this.#hostable.flatMap(({ hostable }) => [...directory.offersOf(hostable.model)]))
+          offersOf: (model) => directory.offersOf(model)
         }),
         demand: (model) => participant.demandOf(model),
         announce: (span) => this.#place(span),

@@ -74,7 +74,7 @@ export class TestWorld {
     const { blocks, span } = this.nodes.get(self) as TestNode
     return {
       ...{ self, caps: { memoryBytes: blocks * MIB }, hostable: this.models, stages: this.stages },
-      ...{ offers: this.offers, demand: (model) => this.demand.get(model) ?? 0, current: span }
+      ...{ offersOf: () => this.offers, demand: (model) => this.demand.get(model) ?? 0, current: span }
     }
   }
 

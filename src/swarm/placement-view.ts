@@ -14,8 +14,8 @@ export interface PlacementInput {
   readonly hostable: readonly HostableModel[]
   /** Everybody's, of all models, those that are loading, too. This node's own are recognised, and left out. */
   readonly stages: readonly HostedStage[]
-  /** By peer: who decides for itself, and what it could host. */
-  readonly offers: ReadonlyMap<string, Offer>
+  /** By peer: who decides for itself, and what it could host, some of the model among it. Asked where a chain is missing. */
+  readonly offersOf: (model: string) => ReadonlyMap<string, Offer>
   /** Sessions per minute that a model is asked for, those included that wait for it. */
   readonly demand: (model: string) => number
   /** What this node holds or loads. */
@@ -135,8 +135,9 @@ export function candidatesFor(
   input: PlacementInput,
   taken: ReadonlySet<string>
 ): Candidate[] {
-  const { self, caps, current, passive, offers } = input
+  const { self, caps, current, passive } = input
   const { model } = view
+  const offers = input.offersOf(model.model)
   const byPeer = Map.groupBy(input.stages, ({ peer }) => peer)
   const isFree = (peer: string): boolean => !taken.has(peer) && passive?.has(peer) !== true
   const holders = view.stages.map(({ peer, stage }): Candidate => {

@@ -58,7 +58,7 @@ class Sim {
         ...{ clock: this.clock, random: this.random, demand: () => 0 },
         surroundings: () => ({
           stages: [...node.heard.values()].flatMap(({ stages }) => stages),
-          offers: new Map([...node.heard].map(([peer, { offer }]) => [peer, offer]))
+          offersOf: () => new Map([...node.heard].map(([peer, { offer }]) => [peer, offer]))
         }),
         announce: (span) => this.say(node, span, 'loading'),
         host: async (span) => {
@@ -191,7 +191,7 @@ describe('a placer', () => {
     placer = new Placer(
       {
         ...{ clock, random: () => 0.5, demand: (model) => demand[model] ?? 0 },
-        surroundings: () => ({ stages, offers }),
+        surroundings: () => ({ stages, offersOf: () => offers }),
         announce: (span) => log.push(`announced ${words(span)}`),
         host: async (span, signal) => {
           log.push(`hosts ${words(span)}`)

@@ -8,8 +8,8 @@ import { type Caps, type HostableModel, reach, roomOf, type Span } from './place
 export interface Surroundings {
   /** Everybody's stages, those that are loading, too. */
   readonly stages: readonly HostedStage[]
-  /** By peer, as their announcements have it. */
-  readonly offers: ReadonlyMap<string, Offer>
+  /** By peer, as their announcements have it: of those who could host some of the model. */
+  readonly offersOf: (model: string) => ReadonlyMap<string, Offer>
 }
 
 export interface PlacerComponents {
@@ -205,12 +205,12 @@ export class Placer implements Startable {
   #decide(): Decision {
     const { surroundings, demand, clock, random } = this.#components
     const { self, caps } = this.#init
-    const { stages, offers } = surroundings()
+    const { stages, offersOf } = surroundings()
     this.#crowdMs = Math.min(CROWD_MS + CROWD_MS_PER_STAGE * stages.length, LONGEST_CROWD_MS)
     const now = clock.now()
     forget(this.#passive, (until) => until <= now)
     const decision = decide({
-      ...{ self, caps: caps(), hostable: this.#hostable(), stages: this.#likely(stages), offers, demand },
+      ...{ self, caps: caps(), hostable: this.#hostable(), stages: this.#likely(stages), offersOf, demand },
       ...{ current: this.#current, passive: new Set(this.#passive.keys()), draw: random() }
     })
     this.#watch(decision.awaited)
