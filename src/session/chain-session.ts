@@ -70,6 +70,7 @@ export class ChainSession implements Session {
     this.#chain = new Chain(components, {
       ...{ chain, codec, reserve, sampler, onEvent },
       drawFrom: () => Math.max(0, this.#ids.length - 1),
+      epoch: () => this.#epoch,
       events: {
         tokens: (message) => this.#drawn(message),
         need: (_, message) => this.#needed(message)

@@ -123,6 +123,19 @@ describe('rows that do not reach', () => {
   })
 })
 
+test('a stage that is in an epoch that nobody has begun is given the rows again in one after that', async () => {
+  await open([])
+  const tokens = answer(1)
+  const standing = { length: PROMPT.length - 1, computed: PROMPT.length - 1 }
+  Object.assign(host.stage('peer1').standing, { ...standing, epoch: 1 })
+  await vi.waitFor(() => {
+    expect(host.data[0]?.stream.frames[1]).toMatchObject({ epoch: 2, position: 3, sample: 'last' })
+  }, PATIENCE)
+  draw(host.stage('peer2'), 3, 50, 2)
+  expect(await tokens).toEqual([50])
+  expect(events).toEqual([])
+})
+
 describe('another sampler', () => {
   const sampler = defaultSampler({ temperature: 0.8, seed: 7 })
   const resample = { type: 'resample', sampler: { ...sampler, version: 2 } }

@@ -49,6 +49,7 @@ export interface ChainInit {
   readonly sampler: SamplerOptions
   readonly onEvent: ((event: ChainEvent) => void) | undefined
   readonly drawFrom: () => number
+  readonly epoch: () => number
   readonly events: Pick<HopEvents, 'tokens' | 'need'>
   /** Hops have opened, or have more room. */
   readonly onChange: () => void
@@ -77,6 +78,8 @@ export class Chain {
   #repairs = 0
   /** Stages that found fault with what they got, without a token between them. */
   #objections = 0
+  /** Ways on which rows were lost without a word, without a token between them. */
+  #stuck = 0
   #failure: SessionError | undefined
   #change = Promise.withResolvers<void>()
   /** The last one, for the error if there is no help. */
@@ -142,6 +145,7 @@ export class Chain {
   advanced(): void {
     this.#repairs = 0
     this.#objections = 0
+    this.#stuck = 0
   }
 
   /** Opens all hops, or others in their place. Rejects with a SessionError or the signal's reason. */
@@ -190,11 +194,16 @@ export class Chain {
     const isActive = this.#waitMs !== undefined
     for (const hop of [...this.hops]) hop.tick(isActive, lateMs)
     if (!isActive) return
+    const { sent } = this.#route
+    // Only we raise epochs: a hop before garbled a frame, and what comes behind it is dropped.
+    const later = this.hops.find(({ epoch }) => epoch > this.#init.epoch())
+    if (later !== undefined && sent.rows > 0) this.#init.onGarbled(sent.rows - 1, later.epoch)
     const stuck = this.#route.stuckWay()
     stuck?.broke('what is sent does not arrive')
+    // It has come on another way, too, and is dropped: what the stage takes for this epoch was not ours.
+    if (stuck !== undefined && this.#stuck++ > 0) this.#init.onGarbled(sent.rows - 1, 0)
     if (stuck !== undefined || this.hops.some((hop) => hop.mustMove)) this.#mend()
     const tail = this.hops.at(-1)
-    const { sent } = this.#route
     // It has computed all rows, and draws nothing: a hop before garbled what was asked for.
     if (tail?.owes(sent)) this.#init.onGarbled(sent.rows - 1, tail.epoch)
   }
