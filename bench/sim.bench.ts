@@ -77,13 +77,16 @@ function figuresOf(outcomes: ReadonlyMap<number, Outcome>): Record<string, Figur
       note: `99th percentile ${messages.p99.toPrecision(3)}`
     })
     add('traffic', kilobytesIn.mean + kilobytesOut.mean, 'kB/s per node, both ways')
-    add('routing', routeMs.median, 'ms', {
-      note: `simulated network; 99th percentile ${routeMs.p99.toFixed(0)}`
-    })
+    // Of those who asked for the model before: in a small swarm, within minutes, there may be none.
+    if (Number.isFinite(routeMs.median)) {
+      const note = `simulated network; 99th percentile ${routeMs.p99.toFixed(0)}`
+      add('routing', routeMs.median, 'ms', { note })
+    }
     add('routing_cpu', routeCpuMs.median, 'ms', {
       note: `on one core, the network answering at once; 99th percentile ${routeCpuMs.p99.toPrecision(3)}`
     })
-    add('mended', outcome.mended, 'of sessions whose hop died', { note: `${outcome.losses} losses` })
+    if (outcome.losses > 0)
+      add('mended', outcome.mended, 'of sessions whose hop died', { note: `${outcome.losses} losses` })
   }
   const small = outcomes.get(GROWTH_FROM)
   const sizes = [...outcomes.keys()].filter((nodes) => nodes > GROWTH_FROM)

@@ -81,8 +81,8 @@ export const bench: Bench = {
       options: {
         profiles: { type: 'string', default: 'world,none' },
         kinds: { type: 'string', default: Object.keys(KINDS).join() },
-        prompts: { type: 'string', default: String(PROMPTS.length) },
-        tokens: { type: 'string', default: '120' },
+        prompts: { type: 'string', default: '3' },
+        tokens: { type: 'string', default: '60' },
         rounds: { type: 'string', default: '1' },
         same: { type: 'string', default: '200' }
       }

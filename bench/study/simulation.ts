@@ -50,14 +50,18 @@ export const simulation: Sections = {
   'simulation-curves': () => {
     const run = lastRun()
     if (run === undefined || run.sizes.length < 2) return '**No curves yet**: they need two sizes of swarms.'
-    return CURVES.map(([measure, title]) =>
-      chart({
-        title,
-        x: { title: 'nodes', values: run.sizes.map((nodes) => digits(nodes, 5)) },
-        y: { title: MEASURES[measure], ...(measure === 'coverage' ? { most: 1 } : {}) },
-        lines: [run.sizes.map((nodes) => run.figures[`${measure}_${nodes}`]?.value ?? 0)]
+    return CURVES.map(([measure, title]) => {
+      const points = run.sizes.flatMap((nodes) => {
+        const figure = run.figures[`${measure}_${nodes}`]
+        return figure === undefined ? [] : [{ nodes, value: figure.value }]
       })
-    ).join('\n\n')
+      return chart({
+        title,
+        x: { title: 'nodes', values: points.map(({ nodes }) => digits(nodes, 5)) },
+        y: { title: MEASURES[measure], ...(measure === 'coverage' ? { most: 1 } : {}) },
+        lines: [points.map(({ value }) => value)]
+      })
+    }).join('\n\n')
   }
 }
 
