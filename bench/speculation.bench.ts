@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { SamplerOptions } from '../src/net/index.ts'
 import { defaultSampler } from '../src/session/index.ts'
-import { profileNamed } from '../test/wan/index.ts'
+import { delayOf, profileNamed } from '../test/wan/index.ts'
 import { type Bench, type BenchContext, type Figure, median, rounded } from './bench.ts'
 import { PROMPTS } from './demo.ts'
 import { type Answer, type Guesser, SpeculationChain } from './speculation-chain.ts'
@@ -59,8 +59,8 @@ const KINDS: Record<string, Kind> = {
 const LEAST = 0.97
 /** Where a token takes milliseconds, the machine's own scatter is large, and answers are short. */
 const NEAR_ROUNDS = 4
-/** For the same text: links on which windows are under way, and answers soon there. */
-const SAME_PROFILE = 'lan'
+/** For the same text, milliseconds: links on which windows are under way, and answers soon there. */
+const SAME_RTT = 5
 const SAME_TOKENS = 40
 
 interface Setup {
@@ -104,7 +104,7 @@ export const bench: Bench = {
           Object.assign(figures, await measure({ ...setup, rounds }, `${name}_${profile}`, kind))
         }
       }
-      chain.wan(profileNamed(SAME_PROFILE))
+      chain.wan(delayOf(SAME_RTT))
       const count = Number(values.same)
       for (const sampler of count === 0
         ? []
@@ -184,7 +184,7 @@ async function sameness({ chain, log }: Setup, sampler: SamplerOptions, count: n
     if (again.tokens.join() !== off.tokens.join()) unsteady += 1
     log(`another text after: ${storyPrompt(index)} ${eventsOf(off)}; ${eventsOf(on)}`)
   }
-  const note = `${SAME_PROFILE}, temperature ${sampler.temperature}; ${right} of ${sent} guesses right; others: ${unsteady} differed without guesses, too`
+  const note = `${SAME_RTT} ms, temperature ${sampler.temperature}; ${right} of ${sent} guesses right; others: ${unsteady} differed without guesses, too`
   return { value: same, target: `>= ${count}`, unit: `of ${count} texts`, note }
 }
 

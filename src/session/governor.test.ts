@@ -47,6 +47,15 @@ test('what did not pay is tried again, and kept where it does by then', () => {
   expect(governor.isOn).toBe(true)
 })
 
+test('where tokens come fast nothing is tried, until they do no longer', () => {
+  const governor = new Governor()
+  governor.compare()
+  expect(decode(governor, 200, 1, 2)).toBeGreaterThan(200 * 2 * 0.95)
+  expect(governor.isOn).toBe(false)
+  decode(governor, 64, 5, 10)
+  expect(governor.isOn).toBe(true)
+})
+
 test('nothing is compared over far links, where stages wait', () => {
   const governor = new Governor()
   let off = 0

@@ -10,6 +10,8 @@ const STILL_PAYS = 0.99
 const PLAINLY = 0.8
 /** Stages that compute for no more than this share of a round trip wait for most of it. */
 const WORK_SHARE = 0.25
+/** Tokens that come sooner are soon enough for any reader: in a short answer, a trial is most of what could be saved. */
+const FAST_MS = 4
 /** Tokens that tell something. */
 const TRIAL_TOKENS = 8
 /** So few do where guesses make tokens so many times as slow. */
@@ -125,7 +127,7 @@ export class Governor {
     }
     if (this.#mode === 'off') this.#wait(tokens, ms)
     else if (this.#with.isKnown || this.#isPlainlySlow) this.#judge(round)
-    else if (this.#without.isKnown) this.#mode = 'on'
+    else if (this.#without.isKnown && this.#without.value >= FAST_MS) this.#mode = 'on'
   }
 
   /** A trial need not be long to tell. */

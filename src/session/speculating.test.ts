@@ -1,6 +1,7 @@
 // Guesses over real chains: what is said is what one model says, whatever is guessed and whoever is lost meanwhile.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
+import { delayOf, emulate } from '../../test/wan/index.ts'
 import type { LlamaEngine } from '../engine/index.ts'
 import type { Drafter, Guess } from './drafter.ts'
 import { NgramDrafter } from './index.ts'
@@ -10,6 +11,10 @@ import { all, FISH, NO_END, SUN } from './testing.ts'
 
 const SPANS = ['0-3', '3-6', '6-8']
 const TOKENS = 48
+/** Milliseconds: without, tokens come so fast that nothing is guessed. */
+const RTT = 5
+
+emulate(delayOf(RTT))
 
 let whole: LlamaEngine
 let swarm: TestSwarm
