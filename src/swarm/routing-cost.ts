@@ -70,10 +70,11 @@ export function priceOf(hop: HostedStage, costs: Costs): Price {
   const rounds = roundsOf(costs)
   const blocks = stage.end - stage.start
   const busyness = costs.busynessOf?.(hop)
+  const handlingMs = hop.peer === costs.consumer.peer ? 0 : HANDLING_MS
   const decodeMs = Math.max(decodeOf(stage), busyness?.stepMs ?? 0) / blocks
   const prefillMs = prefillOf(stage) / blocks
   return {
-    fixed: rounds * ((busyness?.waitMs ?? 0) + HANDLING_MS) + (costs.extraOf?.(hop) ?? 0),
+    fixed: rounds * ((busyness?.waitMs ?? 0) + handlingMs) + (costs.extraOf?.(hop) ?? 0),
     perBlock: (rounds - 1) * decodeMs + firstRows * prefillMs,
     peakPerBlock: (promptTokens - firstRows) * prefillMs
   }
