@@ -49,6 +49,7 @@ export interface ChainInit {
   readonly sampler: SamplerOptions
   readonly onEvent: ((event: ChainEvent) => void) | undefined
   readonly drawFrom: () => number
+  /** The one that rows are sent in. */
   readonly epoch: () => number
   readonly events: Pick<HopEvents, 'tokens' | 'need'>
   /** Hops have opened, or have more room. */
