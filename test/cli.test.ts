@@ -175,15 +175,12 @@ describe('up and run', () => {
   test('by hand: overlapping blocks, a prompt on standard input, a table', async () => {
     const [first, second] = await Promise.all([up('0-6'), up('3-8')])
     const peers = ['--peer', first, '--peer', second, '--max-tokens', '200']
-    const answers = await Promise.all([
-      shoal('run', DEMO, PROMPT, ...peers),
-      finish(start('run', DEMO, '--verbose', ...peers), PROMPT)
-    ])
-    expect(answers.map(({ code }) => code)).toEqual([0, 0])
-    expect(answers[0]?.stdout).toBe(`${expected}\n`)
-    expect(answers[1]?.stdout).toMatch(
-      /\n1 +\S{8} +0-3 .*\n2 +\S{8} +3-8 .*\n\n\d+ tokens, .* tokens per second/
-    )
+    // One after the other: rows of two sessions in one batch move logits, and with them a tie's end.
+    const answer = await shoal('run', DEMO, PROMPT, ...peers)
+    expect([answer.code, answer.stdout]).toEqual([0, `${expected}\n`])
+    const { code, stdout } = await finish(start('run', DEMO, '--verbose', ...peers), PROMPT)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\n1 +\S{8} +0-3 .*\n2 +\S{8} +3-8 .*\n\n\d+ tokens, .* tokens per second/)
   })
 
   test('a node finds the others through one that it names', async () => {
