@@ -42,10 +42,13 @@ describe('limits', () => {
     await fc.assert(property, { seed: SEED })
   })
 
-  test('keep a bounded number of keys, and those that were used last', () => {
-    const limits = new Limits(new ManualClock(), { burst: 1, everyMs: 1e9 })
+  test('keep a bounded number of keys, and those that have the longest to wait', () => {
+    const limits = new Limits(new ManualClock(), { burst: 2, everyMs: 1e9 })
+    const taken = [limits.take('busy'), limits.take('busy')]
     for (let key = 0; key < 40_000; key++) limits.take(String(key))
-    expect(limits.take('39999')).toBe(false)
-    expect(limits.take('0')).toBe(true)
+    expect([...taken, limits.take('busy')]).toEqual([true, true, false])
+    expect(['39999', '0'].map((key) => limits.waitMs(key))).toEqual([0, 0])
+    expect([limits.take('39999'), limits.take('39999')]).toEqual([true, false])
+    expect([limits.take('0'), limits.take('0')]).toEqual([true, true])
   })
 })

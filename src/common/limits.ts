@@ -16,7 +16,6 @@ const MAX_KEYS = 32_768
 export class Limits {
   readonly #clock: Clock
   readonly #rate: Rate
-  /** The least recently used first. */
   readonly #fullAt = new Map<string, number>()
 
   constructor(clock: Clock, rate: Rate) {
@@ -28,7 +27,6 @@ export class Limits {
   take(key: string): boolean {
     if (this.waitMs(key) > 0) return false
     const fullAt = Math.max(this.#fullAt.get(key) ?? -Infinity, this.#clock.now()) + this.#rate.everyMs
-    this.#fullAt.delete(key)
     this.#fullAt.set(key, fullAt)
     if (this.#fullAt.size > MAX_KEYS) this.#sweep()
     return true
@@ -40,10 +38,11 @@ export class Limits {
     return Math.max((this.#fullAt.get(key) ?? -Infinity) - this.#clock.now() - (burst - 1) * everyMs, 0)
   }
 
-  /** At most half stay, so that sweeping costs little per key. */
+  /** At most half stay, so that sweeping costs little per key: those of whom there is most to remember. */
   #sweep(): void {
     const now = this.#clock.now()
-    for (const [key, fullAt] of this.#fullAt) {
+    const byFullAt = [...this.#fullAt].toSorted(([, one], [, other]) => one - other)
+    for (const [key, fullAt] of byFullAt) {
       if (fullAt <= now || this.#fullAt.size > MAX_KEYS / 2) this.#fullAt.delete(key)
     }
   }

@@ -99,6 +99,11 @@ describe('a directory', () => {
     await clock.advance(2_000)
     expect(directory.size).toBe(0)
     expect(changes).toEqual(['a new', 'b new', 'b gone', 'a gone'])
+    directory.apply(await now('c'))
+    await clock.advance(1)
+    directory.apply(await now('c', { ttlSeconds: 10 }))
+    await clock.advance(11_000)
+    expect(directory.size).toBe(0)
   })
 
   test('forgets who says goodbye', async () => {
