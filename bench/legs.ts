@@ -71,7 +71,7 @@ export async function measureWireLeg(
     for (let position = 0; position < ROUNDS; position++) {
       const payload = new Uint8Array(bytesPerRow(codec, width))
       const tokens = Int32Array.of(1)
-      const frame: Frame = { epoch: 0, position, tokens, sample: 'last', codec, payload }
+      const frame: Frame = { epoch: 0, follows: 0, position, tokens, sample: 'last', codec, payload }
       const start = performance.now()
       const returned = new Promise<void>((resolve) => {
         back = resolve

@@ -73,7 +73,15 @@ class Group {
 
   private constructor(width: number) {
     const payload = new Uint8Array(new Float32Array(width).fill(0.01).buffer)
-    this.#frame = { epoch: 0, position: 0, sample: 'none', codec: 'f32', tokens: new Int32Array(1), payload }
+    this.#frame = {
+      epoch: 0,
+      follows: 0,
+      position: 0,
+      sample: 'none',
+      codec: 'f32',
+      tokens: new Int32Array(1),
+      payload
+    }
   }
 
   static async start(width: number): Promise<Group> {

@@ -179,7 +179,7 @@ async function measureWire(profile: WanProfile, rows: number, width: number): Pr
       const count = Math.min(CHUNK_ROWS, rows - position)
       const payload = new Uint8Array(count * width * Float32Array.BYTES_PER_ELEMENT)
       const tokens = new Int32Array(count)
-      await sender.send({ epoch: 0, position, tokens, sample: 'none', codec: 'f32', payload })
+      await sender.send({ epoch: 0, follows: 0, position, tokens, sample: 'none', codec: 'f32', payload })
     }
     await arrived.promise
     return performance.now() - started

@@ -83,7 +83,15 @@ test('a sender is held back while the receiver is paused, and nothing is lost', 
   receiver!.start(LIMITS, { receive: ({ position }) => received.push(position), end: () => {} })
   const frame = (position: number): Frame => {
     const tokens = new Int32Array(LIMITS.maxRows)
-    return { epoch: 0, position, tokens, sample: 'none', codec: 'f32', payload: new Uint8Array(1024 * 1024) }
+    return {
+      epoch: 0,
+      follows: 0,
+      position,
+      tokens,
+      sample: 'none',
+      codec: 'f32',
+      payload: new Uint8Array(1024 * 1024)
+    }
   }
   let sent = 0
   const sending = (async () => {

@@ -36,6 +36,7 @@ class Recorder<T> implements Listener<T> {
 function rows(count: number, position = 0): Frame {
   return {
     epoch: 0,
+    follows: 0,
     position,
     tokens: new Int32Array(count).fill(position),
     sample: 'last',

@@ -8,6 +8,7 @@ const WIDTH = 2_048
 const COUNT = 100
 const FRAME: Frame = {
   epoch: 0,
+  follows: 0,
   position: 0,
   tokens: new Int32Array(1),
   sample: 'last',

@@ -1,7 +1,7 @@
 // Whether a hop lives: what it says, how long it is silent, whether frames reach it. The clock is the test's.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Open, Pong } from '../net/index.ts'
-import { Hop, type Loss } from './hop.ts'
+import { Hop, type Loss, type Passed } from './hop.ts'
 import { defaultSampler } from './sampler.ts'
 import { FakeHost, type FakeStage, place } from './testing.ts'
 
@@ -152,7 +152,7 @@ describe('a hop that is silent', () => {
 })
 
 describe('rows that do not come', () => {
-  const sent = (rows = 10): { rows: number; since: number } => ({ rows, since: performance.now() })
+  const sent = (rows = 10): Passed => ({ rows, epoch: 0, since: performance.now() })
   const idle = { length: 4, computed: 4, receivedBytes: 100 }
 
   /** It is asked often, and says the same each time. */
@@ -176,7 +176,14 @@ describe('rows that do not come', () => {
 
   test('are not missed where it has them', () => {
     stay(1_800, idle)
-    expect(hop.lacks({ rows: 4, since: 0 })).toBe(false)
+    expect(hop.lacks({ rows: 4, epoch: 0, since: 0 })).toBe(false)
+  })
+
+  test('are missed where it has as many, but of an epoch before', () => {
+    stay(1_800, idle)
+    expect(hop.lacks({ rows: 4, epoch: 1, since: 0 })).toBe(true)
+    stay(1_800, { ...idle, epoch: 1 })
+    expect(hop.lacks({ rows: 4, epoch: 1, since: 0 })).toBe(false)
   })
 
   test('are not missed before they were sent for long enough', () => {
@@ -237,10 +244,10 @@ describe('rows that do not come', () => {
     pass(300)
     answer({ length: 9, computed: 7 })
     const at = performance.now()
-    expect(hop.computed).toEqual({ rows: 7, since: at })
+    expect(hop.computed).toEqual({ rows: 7, epoch: 0, since: at })
     pass(300)
     answer({ length: 9, computed: 7 })
-    expect(hop.computed).toEqual({ rows: 7, since: at })
+    expect(hop.computed).toEqual({ rows: 7, epoch: 0, since: at })
     vi.advanceTimersByTime(1_001)
     expect(hop.computed.rows).toBe(0)
   })

@@ -48,6 +48,15 @@ export interface HopEvents {
   lost(hop: Hop, loss: Loss): void
 }
 
+/** Rows that somebody has for the hop after, the epoch of the last one as far as it is known, and since when. */
+export interface Passed {
+  readonly rows: number
+  readonly epoch: number
+  readonly since: number
+}
+
+const NOTHING = { epoch: 0, length: 0, computed: 0 }
+
 export class Hop {
   readonly place: ChainHop
   readonly statistics = new HopStatistics()
@@ -206,7 +215,7 @@ export class Hop {
   #answered(pong: Pong): void {
     const before = this.#standing?.pong
     const now = this.#heard
-    if (pong.computed !== before?.computed) this.#computedSince = now
+    if (pong.computed !== before?.computed || pong.epoch !== before.epoch) this.#computedSince = now
     const isHungry = pong.computed === pong.length && pong.receivedBytes === before?.receivedBytes
     if (!isHungry) this.#hungrySince = now
     this.#standing = { pong, at: now }
@@ -313,22 +322,24 @@ export class Hop {
     return Math.max(stepMs, this.#times.value)
   }
 
-  /** Rows that it has computed, and since when it is known; none where it has not been asked lately. */
-  get computed(): { readonly rows: number; readonly since: number } {
-    return { rows: this.#fresh?.computed ?? 0, since: this.#computedSince }
+  /** What it has computed; nothing where it has not been asked lately. */
+  get computed(): Passed {
+    const { epoch, length, computed } = this.#fresh ?? NOTHING
+    // It takes an epoch before it has computed a row of it.
+    return { rows: computed, epoch: computed === length ? epoch : 0, since: this.#computedSince }
   }
 
   /** Whether rows that the hop before has had for it for a while don't come, though it has nothing else to do. */
-  lacks({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
+  lacks({ rows, epoch, since }: Passed): boolean {
     const standing = this.#fresh
-    if (standing === undefined || standing.length >= rows) return false
+    if (standing === undefined || (standing.length >= rows && standing.epoch >= epoch)) return false
     // Not until now: what has come to it since it was asked last is not known.
     const waited = (this.#standing?.at ?? 0) - Math.max(since, this.#hungrySince)
     return standing.length === standing.computed && waited > this.#deadline('active')
   }
 
   /** Whether the tail has computed all these rows for a while, and draws nothing. */
-  owes({ rows, since }: { readonly rows: number; readonly since: number }): boolean {
+  owes({ rows, since }: Pick<Passed, 'rows' | 'since'>): boolean {
     const waited = performance.now() - Math.max(since, this.#computedSince)
     return rows > 0 && this.#fresh?.computed === rows && waited > this.#deadline('active')
   }

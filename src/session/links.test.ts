@@ -5,9 +5,9 @@ import { TestSwarm, wholeAnswer, wholeModel } from '../../test/swarm.ts'
 import type { LlamaEngine } from '../engine/index.ts'
 import type { DataSender } from '../net/index.ts'
 import type { Node } from '../node/index.ts'
-import type { ChainHop } from '../swarm/index.ts'
+import { type ChainHop, prefillRows } from '../swarm/index.ts'
 import { Talk } from './swarm-testing.ts'
-import { all, FISH, NO_END } from './testing.ts'
+import { all, FISH, NO_END, SUN } from './testing.ts'
 
 const TOKENS = 40
 
@@ -47,18 +47,24 @@ describe('a link between two stages', () => {
     await swarm.allFree()
   })
 
-  /** From the node at a hop to the next one; `cut` breaks what there is and lets no other come. */
-  function watch(hop: number): { cut: () => void; deny: () => void } {
+  /** From the node at a hop to the next one; `cut` breaks what there is, `swallow` the next frame. */
+  function watch(hop: number): { cut: () => void; deny: () => void; swallow: () => void } {
     const { host } = swarm.at(chain[hop])
     const next = chain[hop + 1]?.peer
     const senders: DataSender[] = []
     let isDenied = false
+    let isSwallowing = false
     const { openData } = host
     host.openData = async (peer, ...rest) => {
       if (peer !== next) return openData.call(host, peer, ...rest)
       if (isDenied) throw new Error('no route to host')
       const sender = await openData.call(host, peer, ...rest)
       senders.push(sender)
+      const { send } = sender
+      sender.send = async (frame) => {
+        if (!isSwallowing) return send.call(sender, frame)
+        isSwallowing = false
+      }
       return sender
     }
     restore = () => {
@@ -70,7 +76,10 @@ describe('a link between two stages', () => {
     const cut = (): void => {
       for (const sender of senders) sender.abort(new Error('cut'))
     }
-    return { cut, deny }
+    const swallow = (): void => {
+      isSwallowing = true
+    }
+    return { cut, deny, swallow }
   }
 
   test.each([0, 1])('after hop %i that never comes about goes through the consumer', async (hop) => {
@@ -91,6 +100,31 @@ describe('a link between two stages', () => {
     expect(answer).toEqual(expected)
     expect(talk.events.map(({ type }) => type)).toEqual(['relayed', 'repaired'])
     await expectUndisturbed()
+  })
+
+  test.each([0, 1])('after hop %i that swallows another question', async (hop) => {
+    const { swallow } = watch(hop)
+    talk = await Talk.open(swarm, { chain, directory: undefined })
+    await talk.answer(prompt, TOKENS)
+    const other = await whole.tokenize(SUN)
+    swallow()
+    expect(await talk.answer(other, 8)).toEqual(await wholeAnswer(whole, other, 8))
+    expect(talk.count('lost')).toBe(0)
+  })
+
+  test.each([0, 1])('after hop %i that swallows what another question begins with', async (hop) => {
+    const { swallow } = watch(hop)
+    talk = await Talk.open(swarm, { chain, directory: undefined })
+    await talk.answer(prompt, TOKENS)
+    // There are as many rows of the first question as the second has, and none is of it.
+    const other = await whole.tokenize(
+      `${SUN} bright. A small girl went out to play with her big red ball. She saw a dog and`
+    )
+    expect(prefillRows(other.length)).toBeLessThan(other.length)
+    swallow()
+    expect(other.length).toBeLessThan(prompt.length + TOKENS)
+    expect(await talk.answer(other, 8)).toEqual(await wholeAnswer(whole, other, 8))
+    expect(talk.count('lost')).toBe(0)
   })
 
   test('that breaks once is there again', async () => {

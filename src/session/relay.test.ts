@@ -32,7 +32,7 @@ afterEach(() => {
 
 function frame(position: number): Frame {
   const tokens = Int32Array.of(position)
-  return { epoch: 0, position, tokens, sample: 'none', codec: 'none', payload: new Uint8Array(0) }
+  return { epoch: 0, follows: 0, position, tokens, sample: 'none', codec: 'none', payload: new Uint8Array(0) }
 }
 
 const positions = (): number[] => sender.frames.map(({ position }) => position)

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { NextHop, Open, RowCodec, SamplerOptions, SessionHost } from '../net/index.ts'
 import { Outlet, ReplayLog } from '../stage/index.ts'
 import type { ChainHop } from '../swarm/index.ts'
-import { Hop, type HopEvents, TICKET_BYTES } from './hop.ts'
+import { Hop, type HopEvents, type Passed, TICKET_BYTES } from './hop.ts'
 import type { Relays } from './relay.ts'
 import { Way } from './way.ts'
 
@@ -122,8 +122,9 @@ export class Route {
   }
 
   /** Rows that we have given to `entry`, and since when. */
-  get sent(): { readonly rows: number; readonly since: number } {
-    return { rows: this.entry.length, since: this.#fedAt }
+  get sent(): Passed {
+    const { length: rows, epoch } = this.entry
+    return { rows, epoch, since: this.#fedAt }
   }
 
   /** The way on which rows are lost without a word, if there is one: see Hop.lacks. */

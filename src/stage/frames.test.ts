@@ -1,14 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { encodeRows, type SampleMode } from '../net/index.ts'
-import { type FrameState, judge, type Rows, rowsOf, splitRows } from './frames.ts'
+import { type FrameState, type FrameVerdict, judge, type Rows, rowsOf, splitRows } from './frames.ts'
 
 const SEED = 20_260_101
 
 interface Sent {
   readonly epoch: number
+  readonly follows: number
   readonly position: number
   readonly tokens: Int32Array
+  /** The epochs of the rows before it, as they are meant. */
+  readonly before: readonly number[]
 }
 
 /**
@@ -22,15 +25,16 @@ const sentFrames = fc
   })
   .map((steps) => {
     let epoch = 0
-    let position = 0
+    const epochs: number[] = []
     return steps.map(({ rows, back }): Sent => {
       if (back !== null) {
         epoch += 1 + (back % 3)
-        position = Math.max(0, position - back)
+        epochs.length = Math.max(0, epochs.length - back)
       }
-      const frame = { epoch, position, tokens: new Int32Array(rows).fill(epoch) }
-      position += rows
-      return frame
+      const before = [...epochs]
+      const tokens = new Int32Array(rows).fill(epoch)
+      epochs.push(...tokens)
+      return { epoch, follows: before.at(-1) ?? 0, position: before.length, tokens, before }
     })
   })
 
@@ -47,11 +51,13 @@ class Model {
   log: number[] = []
   readonly ran = new Map<number, Set<number>>()
 
-  receive({ epoch, position, tokens }: Sent): string {
-    const verdict = judge(this.state, { epoch, position, tokens })
+  receive(frame: Sent): string {
+    const { epoch, position, tokens } = frame
+    const verdict = judge(this.state, frame)
     if (verdict.action === 'drop' || verdict.action === 'need') return verdict.action
     if (verdict.action === 'truncate') this.log.length = verdict.length
     expect(position).toBe(this.log.length)
+    expect(this.log).toEqual(frame.before)
     const inEpoch = this.ran.get(epoch) ?? new Set()
     this.ran.set(epoch, inEpoch)
     for (const [row, token] of tokens.entries()) {
@@ -104,14 +110,18 @@ describe('judge', () => {
 
   test('needs what is missing, in its own epoch and in a newer one', () => {
     const state = { epoch: 2, length: 10 }
-    const tokens = new Int32Array(4)
-    expect(judge(state, { epoch: 2, position: 11, tokens })).toEqual({ action: 'need' })
-    expect(judge(state, { epoch: 3, position: 11, tokens })).toEqual({ action: 'need' })
+    const judged = (epoch: number, position: number, follows = 2): FrameVerdict =>
+      judge(state, { epoch, follows, position, tokens: new Int32Array(4) })
+    expect(judged(2, 11)).toEqual({ action: 'need' })
+    expect(judged(3, 11)).toEqual({ action: 'need' })
     // A part of it is here and a part is not: rows are never cut out of the middle of a frame.
-    expect(judge(state, { epoch: 2, position: 8, tokens })).toEqual({ action: 'need' })
-    expect(judge(state, { epoch: 3, position: 8, tokens })).toEqual({ action: 'truncate', length: 8 })
-    expect(judge(state, { epoch: 2, position: 6, tokens })).toEqual({ action: 'drop' })
-    expect(judge(state, { epoch: 1, position: 10, tokens })).toEqual({ action: 'drop' })
+    expect(judged(2, 8)).toEqual({ action: 'need' })
+    expect(judged(3, 8)).toEqual({ action: 'truncate', length: 8 })
+    // There are as many rows before it, but not those.
+    expect(judged(3, 8, 3)).toEqual({ action: 'need' })
+    expect(judged(5, 8, 3)).toEqual({ action: 'need' })
+    expect(judged(2, 6)).toEqual({ action: 'drop' })
+    expect(judged(1, 10, 1)).toEqual({ action: 'drop' })
   })
 })
 
@@ -170,7 +180,7 @@ describe('splitRows', () => {
 describe('rowsOf', () => {
   const tokens = Int32Array.of(4, 5)
   const hidden = Float32Array.of(0, 1.5, -2, 3)
-  const frame = { epoch: 1, position: 7, tokens, sample: 'last' } as const
+  const frame = { epoch: 1, follows: 1, position: 7, tokens, sample: 'last' } as const
   const rows = { epoch: 1, position: 7, tokens, sample: 'last' }
 
   test('reads floats in place', () => {

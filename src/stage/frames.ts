@@ -17,13 +17,19 @@ export type FrameVerdict =
 /**
  * Decoding, rejected speculation, retries, continued conversations and recovery are all this rule: frames of
  * an older epoch are stale; in the same epoch a frame either follows, repeats or misses something; a newer
- * epoch rewrites what it starts in.
+ * epoch rewrites what it starts in. Whoever has the epoch of the row before a frame, or a later one, has all rows before
+ * it as they were meant: what rewrote one since would have a later epoch still. So nothing that is lost on the way goes
+ * unnoticed (the check is that of Raft's log, Ongaro and Ousterhout 2014).
  */
-export function judge(state: FrameState, frame: Pick<Frame, 'epoch' | 'position' | 'tokens'>): FrameVerdict {
-  const { epoch, position } = frame
+export function judge(
+  state: FrameState,
+  frame: Pick<Frame, 'epoch' | 'follows' | 'position' | 'tokens'>
+): FrameVerdict {
+  const { epoch, follows, position } = frame
   if (epoch < state.epoch) return { action: 'drop' }
   if (epoch > state.epoch) {
-    return position <= state.length ? { action: 'truncate', length: position } : { action: 'need' }
+    const isKnown = position <= state.length && follows <= state.epoch
+    return isKnown ? { action: 'truncate', length: position } : { action: 'need' }
   }
   if (position === state.length) return { action: 'run' }
   return position + frame.tokens.length <= state.length ? { action: 'drop' } : { action: 'need' }

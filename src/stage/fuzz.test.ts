@@ -81,7 +81,7 @@ function frame(
   codec: RowCodec = 'f32'
 ): Frame {
   const tokens = Int32Array.from({ length: count }, (_, row) => 50 + row)
-  const common = { epoch: 0, position, tokens, sample: 'last' as const }
+  const common = { epoch: 0, follows: 0, position, tokens, sample: 'last' as const }
   if (stage.info.embedding) return { ...common, codec: 'none', payload: new Uint8Array(0), ...changes }
   const floats = Float32Array.from({ length: count * WIDTH }, (_, at) => Math.sin(at + position))
   const payload = new Uint8Array(count * bytesPerRow(codec, WIDTH))

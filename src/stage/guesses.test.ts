@@ -25,7 +25,7 @@ function text(length: number): number[] {
 
 function frame(position: number, tokens: readonly number[], epoch = 0, sample: SampleMode = 'all'): Frame {
   const payload = new Uint8Array(0)
-  return { epoch, position, tokens: Int32Array.from(tokens), sample, codec: 'none', payload }
+  return { epoch, follows: 0, position, tokens: Int32Array.from(tokens), sample, codec: 'none', payload }
 }
 
 async function prompted(): Promise<void> {

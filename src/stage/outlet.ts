@@ -1,6 +1,6 @@
 /** What a hop sends on: to the next hop while there is a way to it, and once more to whoever comes in its place. */
 import type { DataSender, Frame, NextHop } from '../net/index.ts'
-import type { ReplayLog } from './replay-log.ts'
+import type { Logged, ReplayLog } from './replay-log.ts'
 
 /** Rows per frame that is sent again: as a long prompt's, so that all newcomers in a row work at once. */
 const REPLAY_ROWS = 64
@@ -49,15 +49,21 @@ export class Outlet {
     return this.#log.length
   }
 
+  /** Of the last of them. */
+  get epoch(): number {
+    return this.#log.epochBefore(this.#log.length)
+  }
+
   /** `frame` follows what was appended before. Its payload must stay as it is until it was sent. */
-  append(frame: Frame): void {
+  append(frame: Logged): void {
     this.#log.append(frame)
     // An epoch that the next hop hasn't heard of rewrites rows that it has.
     if (frame.epoch > this.#epoch) this.#cursor = Math.min(this.#cursor, frame.position)
     const sender = this.#open
     const isNext = this.#cursor === frame.position && !this.#isSending
     if (sender !== undefined && isNext && frame.tokens.length <= sender.accepted.maxRows) {
-      void this.#send(() => this.#transmit(sender, frame))
+      const follows = this.#log.epochBefore(frame.position)
+      void this.#send(() => this.#transmit(sender, { ...frame, follows }))
     } else void this.#send()
   }
 

@@ -57,16 +57,21 @@ const isDrawnAt = (sample: SampleMode, row: number, rows: number): boolean =>
   sample === 'all' || (sample === 'last' && row === rows - 1)
 
 /** A row's payload is its token id and its epoch. */
-function frameOf(position: number, rows: readonly Omit<Row, 'isDrawn'>[], sample: SampleMode): Frame {
+function frameOf(
+  position: number,
+  rows: readonly Omit<Row, 'isDrawn'>[],
+  sample: SampleMode,
+  follows = 0
+): Frame {
   const payload = new Uint8Array(Uint32Array.from(rows.flatMap(({ token, epoch }) => [token, epoch])).buffer)
   const tokens = Int32Array.from(rows, ({ token }) => token)
-  return { epoch: rows[0]?.epoch ?? 0, position, tokens, sample, codec: 'f32', payload }
+  return { epoch: rows[0]?.epoch ?? 0, follows, position, tokens, sample, codec: 'f32', payload }
 }
 
 /** `rows` rows with the ids `position`, `position + 1`, ... */
-function frameAt(position: number, rows: number, epoch = 0, sample: SampleMode = 'none'): Frame {
+function frameAt(position: number, rows: number, epoch = 0, sample: SampleMode = 'none', follows = 0): Frame {
   const list = Array.from({ length: rows }, (_, row) => ({ token: position + row, epoch }))
-  return frameOf(position, list, sample)
+  return frameOf(position, list, sample, follows)
 }
 
 function logOf(init: Partial<ReplayLogInit> = {}): ReplayLog {
@@ -89,7 +94,7 @@ function naiveRead(rows: readonly Row[], from: number, most: number, drawFrom: n
     )
     if (sample === 'all' && count > 16) continue // more is no window
     if (sample !== undefined && part.every(({ epoch }) => epoch === part[0]!.epoch)) {
-      return frameOf(from, part, sample)
+      return frameOf(from, part, sample, rows[from - 1]?.epoch)
     }
   }
 }
@@ -209,7 +214,7 @@ describe('against an array of rows', () => {
     log.append(withoutPayload(frameAt(5_009, 2, 2, 'all')))
     expect(log.read(4_998, 9, 0)).toEqual(withoutPayload(frameAt(4_998, 2)))
     expect(log.read(5_000, 20, 0)).toEqual(withoutPayload(frameAt(5_000, 9, 1)))
-    expect(log.read(5_009, 20, 0)).toEqual(withoutPayload(frameAt(5_009, 2, 2, 'all')))
+    expect(log.read(5_009, 20, 0)).toEqual(withoutPayload(frameAt(5_009, 2, 2, 'all', 1)))
     expect(log.memoryBytesUsed).toBe(0)
   })
 })
@@ -248,7 +253,7 @@ describe('what a frame says', () => {
     for (let row = 0; row < 2_000; row++)
       log.append(frameAt(row, 1, row >> 2, row % 4 === 3 ? 'last' : 'none'))
     for (let row = 0; row < 2_000; row += 4)
-      expect(log.read(row, 9, 0)).toEqual(frameAt(row, 4, row >> 2, 'last'))
+      expect(log.read(row, 9, 0)).toEqual(frameAt(row, 4, row >> 2, 'last', Math.max(0, (row >> 2) - 1)))
   })
 
   test('the payload is a copy in a buffer of its own', () => {

@@ -19,6 +19,9 @@ export class ReplayLostError extends ShoalError {
   }
 }
 
+/** What comes before it is the log's to say. */
+export type Logged = Omit<Frame, 'follows'>
+
 export interface ReplayLogInit extends PayloadsInit {
   /** What frames are given out in. */
   readonly codec: FrameCodec
@@ -49,7 +52,7 @@ export class ReplayLog {
   }
 
   /** Copies the frame's rows. A frame that does not follow the last row is the programmer's mistake. */
-  append(frame: Frame): void {
+  append(frame: Logged): void {
     const { position, tokens, payload } = frame
     if (this.#closing !== undefined) throw new Error('the log is closed')
     if (payload.byteLength !== tokens.length * this.#rowBytes) {
@@ -58,6 +61,11 @@ export class ReplayLog {
     this.#table.append(frame)
     this.#payloads.store(position, payload)
     this.#payloads.spill()
+  }
+
+  /** Of the row before this one; 0 before the first. */
+  epochBefore(row: number): number {
+    return this.#table.epochBefore(row)
   }
 
   /** Forgets the rows from `length` on. */

@@ -14,7 +14,7 @@ export class RowTable {
   #flags = new Uint8Array(FIRST_ROWS)
 
   /** A frame that does not follow the last row is the programmer's mistake. */
-  append({ epoch, position, tokens, sample }: Omit<Frame, 'payload'>): void {
+  append({ epoch, position, tokens, sample }: Omit<Frame, 'follows' | 'payload'>): void {
     if (position !== this.length) throw new Error(`a frame at ${position} in a log of ${this.length} rows`)
     if (position > 0 && epoch < this.#epochs[position - 1]!) throw new Error(`epoch ${epoch} went back`)
     const end = position + tokens.length
@@ -53,7 +53,13 @@ export class RowTable {
   /** The longest frame from row `from` to `limit` at most, without its payload; a window's are few. See ReplayLog.read. */
   frameAt(from: number, limit: number, drawFrom: number): Omit<Frame, 'codec' | 'payload'> {
     const { end, sample } = this.#cut(from, limit, drawFrom)
-    return { epoch: this.#epochs[from]!, position: from, tokens: this.#tokens.slice(from, end), sample }
+    const tokens = this.#tokens.slice(from, end)
+    return { epoch: this.#epochs[from]!, follows: this.epochBefore(from), position: from, tokens, sample }
+  }
+
+  /** Of the row before this one; 0 before the first. */
+  epochBefore(row: number): number {
+    return row === 0 ? 0 : this.#epochs[row - 1]!
   }
 
   #cut(from: number, limit: number, drawFrom: number): { end: number; sample: SampleMode } {

@@ -37,7 +37,15 @@ function rows(position: number, count: number, epoch = 0): Frame {
     Math.sin(position * WIDTH + index)
   )
   const tokens = new Int32Array(count).fill(50)
-  return { epoch, position, tokens, sample: 'last', codec: 'f32', payload: new Uint8Array(floats.buffer) }
+  return {
+    epoch,
+    follows: 0,
+    position,
+    tokens,
+    sample: 'last',
+    codec: 'f32',
+    payload: new Uint8Array(floats.buffer)
+  }
 }
 
 /** Keeps timers of 30 s from now on, which is what a stage waits for a consumer, so that a test can let them expire. */

@@ -258,7 +258,8 @@ export class StageSession implements Lane {
     const verdict = judge({ epoch: this.#epoch, length: this.#length }, frame)
     if (verdict.action === 'drop') return
     if (verdict.action === 'need') {
-      this.#say({ type: 'need', epoch: frame.epoch, length: this.#length })
+      // Rows from there on may be of an epoch before, and are not those that are meant.
+      this.#say({ type: 'need', epoch: frame.epoch, length: Math.min(this.#length, frame.position) })
       return
     }
     const problem = this.#problem(frame)
@@ -345,7 +346,7 @@ export class StageSession implements Lane {
       this.failed('codec', `${what}: this model needs another codec, such as f32`)
       return 0
     }
-    const frame: Frame = { epoch, position, tokens, sample, codec, payload }
+    const frame = { epoch, position, tokens, sample, codec, payload }
     outlet.append(frame)
     return encodedLength(frame)
   }

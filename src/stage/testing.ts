@@ -311,5 +311,5 @@ export function said<T extends ControlMessage['type']>(
 /** Ids `position`, `position + 1`, ... for a first stage. */
 export function idsAt(position: number, count: number, epoch = 0): Frame {
   const tokens = Int32Array.from({ length: count }, (_, index) => position + index)
-  return { epoch, position, tokens, sample: 'last', codec: 'none', payload: new Uint8Array(0) }
+  return { epoch, follows: 0, position, tokens, sample: 'last', codec: 'none', payload: new Uint8Array(0) }
 }

@@ -187,7 +187,7 @@ const MALFORMED = [
   { offset: 5, change: 0xf0 }, // codec
   { offset: 6, change: 0x10 }, // sample
   { offset: 15, change: 0x80 }, // position
-  { offset: 16, change: 2 }, // rows
+  { offset: 19, change: 0x80 }, // epoch of the row before: later than its own
   { offset: 23, change: 0x80 } // first id
 ]
 

@@ -7,7 +7,7 @@ const RTT_MS = 40
 const WIDTH = 1_024
 const ROWS = 64
 const FRAME: Frame = {
-  ...{ epoch: 0, position: 0, sample: 'last', codec: 'f32' },
+  ...{ epoch: 0, follows: 0, position: 0, sample: 'last', codec: 'f32' },
   tokens: new Int32Array(ROWS),
   payload: new Uint8Array(ROWS * WIDTH * 4)
 }

@@ -294,16 +294,16 @@ export const pieceMessage: fc.Arbitrary<PieceMessage> = fc.oneof(
 export function frame(width: number, maxRows: number): fc.Arbitrary<Frame> {
   return fc
     .record({
-      epoch: uint32,
+      epochs: fc.tuple(uint32, uint32),
       position: fc.integer({ min: 0, max: MAX_INT32 - maxRows }),
       tokens: fc.array(position, { minLength: 1, maxLength: maxRows }),
       sample: fc.constantFrom('none' as const, 'last' as const, 'all' as const),
       codec: fc.constantFrom('none' as const, ...ROW_CODECS),
       fill: fc.nat(255)
     })
-    .map(({ tokens, codec, fill, ...rest }) => ({
+    .map(({ epochs, tokens, codec, fill, ...rest }) => ({
       ...rest,
-      codec,
+      ...{ codec, epoch: Math.max(...epochs), follows: Math.min(...epochs) },
       tokens: Int32Array.from(tokens),
       payload: new Uint8Array(tokens.length * bytesPerRow(codec, width)).map((_, index) => index * 7 + fill)
     }))

@@ -10,9 +10,12 @@ const SEED = 1
 const WIDTH = 12
 const MAX_ROWS = 6
 const LIMITS = { width: WIDTH, maxRows: MAX_ROWS }
+/** In f32, its id among them. */
+const ROW_BYTES = 4 + WIDTH * 4
 
 const FRAME: Frame = {
   epoch: 3,
+  follows: 2,
   position: 7,
   tokens: Int32Array.of(1, 2),
   sample: 'last',
@@ -135,13 +138,15 @@ describe('what peers may send', () => {
   })
 
   const cases: [string, (view: DataView) => void, string, string | undefined][] = [
-    ['another version', (view) => view.setUint8(4, 2), 'VERSION', undefined],
+    ['another version', (view) => view.setUint8(4, 1), 'VERSION', undefined],
     ['an unknown codec', (view) => view.setUint8(5, 9), 'INVALID', 'codec'],
     ['an unknown sample mode', (view) => view.setUint8(6, 3), 'INVALID', 'sample'],
-    ['no rows', (view) => view.setUint32(16, 0, true), 'INVALID', 'rows'],
-    ['4 billion rows', (view) => view.setUint32(16, 0xffffffff, true), 'TOO_LARGE', 'rows'],
+    ['no rows', (view) => view.setUint32(0, 16, true), 'MALFORMED', 'length'],
+    ['less than a head', (view) => view.setUint32(0, 3, true), 'MALFORMED', 'length'],
+    ['half a row', (view) => view.setUint32(0, 16 + ROW_BYTES / 2, true), 'MALFORMED', 'length'],
+    ['millions of rows', (view) => view.setUint32(0, 16 + 2 ** 26 * ROW_BYTES, true), 'TOO_LARGE', 'length'],
     ['a length of 4 GiB', (view) => view.setUint32(0, 0xffffffff, true), 'MALFORMED', 'length'],
-    ['a length below its rows', (view) => view.setUint32(0, 16, true), 'MALFORMED', 'length'],
+    ['an epoch after a later one', (view) => view.setUint32(16, 4, true), 'INVALID', 'follows'],
     ['a position beyond 31 bits', (view) => view.setUint32(12, 0x7fffffff, true), 'INVALID', 'position'],
     ['a negative token id', (view) => view.setInt32(20, -1, true), 'INVALID', 'tokens']
   ]
@@ -150,7 +155,8 @@ describe('what peers may send', () => {
   })
 
   test('a frame is refused at its header, before its body has come', () => {
-    const header = patched((view) => view.setUint32(16, MAX_ROWS + 1, true)).subarray(0, 20)
+    const length = 16 + (MAX_ROWS + 1) * ROW_BYTES
+    const header = patched((view) => view.setUint32(0, length, true)).subarray(0, 20)
     expect(() => decodeAll(header)).toThrow(expect.objectContaining({ code: 'TOO_LARGE' }))
   })
 })
@@ -165,6 +171,7 @@ describe('encoding', () => {
     ['a scale without numbers', { codec: 'q8', payload: new Uint8Array(2 * 36) }],
     ['rows of different lengths', { codec: 'q8', payload: new Uint8Array(2 * 34 + 1) }],
     ['a negative epoch', { epoch: -1 }],
+    ['an epoch after a later one', { follows: 4 }],
     ['a position beyond 31 bits', { position: 2 ** 31 - 2 }]
   ]
   test.each(cases)('%s throws', (_, change) => {

@@ -6,17 +6,20 @@ import { WireError } from './errors.ts'
 import { MAX_FRAME_BYTES, MAX_INT32, MAX_ROWS, MAX_UINT32, MAX_WIDTH } from './limits.ts'
 import type { Frame, FrameCodec, FrameLimits, SampleMode } from './types.ts'
 
-/** u32 length of what follows it, u8 version, u8 codec, u8 sample mode, u8 zero, u32 epoch, u32 position, u32 rows. */
+/**
+ * u32 length of what follows it, u8 version, u8 codec, u8 sample mode, u8 zero, u32 epoch, u32 position, u32 epoch of the
+ * row before.
+ */
 const HEADER_BYTES = 20
 const LENGTH_BYTES = 4
 const BYTES_PER_ID = 4
-const VERSION = 1
+const VERSION = 2
 /** By their number on the wire. */
 const CODECS: readonly FrameCodec[] = ['none', ...ROW_CODECS]
 const SAMPLE_MODES: readonly SampleMode[] = ['none', 'last', 'all']
 
 /** Bytes that a frame takes on a data stream, before encryption. */
-export function encodedLength(frame: Frame): number {
+export function encodedLength(frame: Pick<Frame, 'tokens' | 'payload'>): number {
   return HEADER_BYTES + frame.tokens.byteLength + frame.payload.byteLength
 }
 
@@ -32,6 +35,7 @@ export function checkFrame(frame: Frame): void {
   }
   if (!isWithin(rows, 1, MAX_ROWS)) fail('tokens', `must be 1 to ${MAX_ROWS}, not ${rows}`)
   if (!isWithin(frame.epoch, 0, MAX_UINT32)) fail('epoch', 'must be an unsigned 32-bit number')
+  if (!isWithin(frame.follows, 0, frame.epoch)) fail('follows', 'must be an epoch that is not later')
   if (!isWithin(frame.position, 0, MAX_INT32 - rows)) fail('position', 'must be below 2^31')
   const { codec, payload } = frame
   const rowBytes = payload.byteLength / rows
@@ -71,13 +75,14 @@ export function encodeFrame(frame: Frame): Uint8ArrayList {
   head[6] = SAMPLE_MODES.indexOf(frame.sample)
   view.setUint32(8, frame.epoch, true)
   view.setUint32(12, frame.position, true)
-  view.setUint32(16, tokens.length, true)
+  view.setUint32(16, frame.follows, true)
   head.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength), HEADER_BYTES)
   return payload.byteLength === 0 ? new Uint8ArrayList(head) : new Uint8ArrayList(head, payload)
 }
 
 interface PendingFrame {
   epoch: number
+  follows: number
   position: number
   rows: number
   sample: SampleMode
@@ -160,23 +165,22 @@ export class FrameDecoder {
     const sample = SAMPLE_MODES[header[6]!]
     if (codec === undefined) throw new WireError('INVALID', `frame codec ${header[5]}`, 'codec')
     if (sample === undefined) throw new WireError('INVALID', `sample mode ${header[6]}`, 'sample')
-    const position = view.getUint32(12, true)
-    const rows = view.getUint32(16, true)
     const { maxRows, width } = this.#limits
-    if (rows === 0) throw new WireError('INVALID', 'a frame without rows', 'rows')
-    if (rows > maxRows)
-      throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'rows')
-    if (position > MAX_INT32 - rows) throw new WireError('INVALID', `position ${position}`, 'position')
-    const size = rows * (BYTES_PER_ID + bytesPerRow(codec, width))
+    const rowBytes = BYTES_PER_ID + bytesPerRow(codec, width)
     const length = view.getUint32(0, true)
-    if (length !== HEADER_BYTES - LENGTH_BYTES + size) {
-      throw new WireError(
-        'MALFORMED',
-        `a frame of ${rows} rows of ${width} numbers in ${length} bytes`,
-        'length'
-      )
+    const size = length - (HEADER_BYTES - LENGTH_BYTES)
+    const rows = size / rowBytes
+    if (!(rows >= 1 && Number.isInteger(rows))) {
+      throw new WireError('MALFORMED', `a frame of ${length} bytes: a row takes ${rowBytes}`, 'length')
     }
+    if (rows > maxRows)
+      throw new WireError('TOO_LARGE', `a frame of ${rows} rows: at most ${maxRows}`, 'length')
     if (HEADER_BYTES + size > MAX_FRAME_BYTES) throw new WireError('TOO_LARGE', `a frame of ${size} bytes`)
-    return { epoch: view.getUint32(8, true), position, rows, sample, codec, body: new Uint8Array(size) }
+    const epoch = view.getUint32(8, true)
+    const position = view.getUint32(12, true)
+    const follows = view.getUint32(16, true)
+    if (position > MAX_INT32 - rows) throw new WireError('INVALID', `position ${position}`, 'position')
+    if (follows > epoch) throw new WireError('INVALID', `epoch ${epoch} after ${follows}`, 'follows')
+    return { epoch, follows, position, rows, sample, codec, body: new Uint8Array(size) }
   }
 }

@@ -329,6 +329,8 @@ export type FrameCodec = 'none' | RowCodec
 /** Rows at a position of a session. */
 export interface Frame {
   epoch: number
+  /** Of the row before the first one, 0 where there is none: who has missed how it came about lacks rows. */
+  follows: number
   /** Position of the first row. */
   position: number
   /** One id per row. */
