@@ -116,10 +116,10 @@ test.each([
   ['random bytes', new Uint8Array(20).fill(0xee), 'VERSION'],
   [
     'a frame of 4 GiB',
-    Uint8Array.of(255, 255, 255, 255, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0),
+    Uint8Array.of(255, 255, 255, 255, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     'MALFORMED'
   ],
-  ['too many rows', Uint8Array.of(76, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0), 'TOO_LARGE']
+  ['too many rows', Uint8Array.of(76, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 'TOO_LARGE']
 ])('data: %s', async (_, bytes, code) => {
   const stream = await open(DATA_PROTOCOL)
   const accepted = new Promise((resolve) => stream.addEventListener('message', resolve))
