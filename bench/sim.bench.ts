@@ -12,8 +12,8 @@ import { type Bench, type Figure, rounded } from './bench.ts'
 import type { Outcome } from './sim/measures.ts'
 
 const RUN = fileURLToPath(new URL('./sim/run.ts', import.meta.url))
-/** Megabytes: 10,000 directories, which are not searched for garbage before they are half of that. */
-const HEAP = { first: 12_288, most: 18_432 }
+/** Megabytes. 10,000 directories take 9,000, and are not searched for garbage before there are so many per node. */
+const HEAP = { perNode: 1.25, most: 18_432 }
 /** Gossip does not get dearer with the swarm, but for what it tells of more models. */
 const GROWTH_FROM = 1_000
 
@@ -45,7 +45,8 @@ export const bench: Bench = {
 
 /** In a process of its own, so that each has a heap of its own. */
 async function simulate(args: readonly string[], log: (message: string) => void): Promise<Outcome> {
-  const heap = [`--initial-heap-size=${HEAP.first}`, `--max-old-space-size=${HEAP.most}`]
+  const first = Math.ceil(HEAP.perNode * Number(args[0]))
+  const heap = [`--initial-heap-size=${first}`, `--max-old-space-size=${HEAP.most}`]
   const child = spawn(process.execPath, [...heap, '--expose-gc', RUN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe']
   })

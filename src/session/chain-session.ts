@@ -49,7 +49,7 @@ export class ChainSession implements Session {
   #epoch = 0
   /**
    * The lowest position that was cut to since something was drawn. Who has missed the beginning of an epoch may have
-   * rows of an earlier one from there on, and take them for those that are meant.
+   * rows of an earlier one from there on, and cannot tell which of them are meant.
    */
   #doubtful = Number.POSITIVE_INFINITY
   /** The conversation's ids, without what is guessed behind them. */

@@ -34,8 +34,6 @@ interface Entry {
   /** By our clock, as far as its age is known. */
   madeAt: number
   /** When it is forgotten: {@link SECOND_MS} of our clock. */
-  end: number
-  /** When that is looked at: not after it, and before it where it was heard again since. */
   second: number
 }
 
@@ -144,7 +142,7 @@ export class Directory {
     }
     if (known === undefined) {
       if (this.#isFull(announced.subnets) || !this.#makeRoom(announced)) return 'limited'
-      const entry = { peer, announced, madeAt: 0, end: 0, second: Number.POSITIVE_INFINITY }
+      const entry = { peer, announced, madeAt: 0, second: 0 }
       this.#entries.set(peer, entry)
       this.#bytes += bytesOf(announced)
       this.#index(entry)
@@ -231,16 +229,11 @@ export class Directory {
   }
 
   #renew(entry: Entry, announced: Announced, ageSeconds: number): void {
+    this.#seconds.delete(entry.second, entry)
     this.#bytes += bytesOf(announced) - bytesOf(entry.announced)
     entry.announced = announced
     entry.madeAt = this.#clock.now() - ageSeconds * 1000
-    entry.end = Math.floor((entry.madeAt + announced.announcement.ttlSeconds * 1000) / SECOND_MS)
-    if (entry.end < entry.second) this.#lookAgain(entry)
-  }
-
-  #lookAgain(entry: Entry): void {
-    this.#seconds.delete(entry.second, entry)
-    entry.second = entry.end
+    entry.second = Math.floor((entry.madeAt + announced.announcement.ttlSeconds * 1000) / SECOND_MS)
     this.#seconds.add(entry.second, entry)
     if (entry.second < (this.#timer?.second ?? Number.POSITIVE_INFINITY)) this.#schedule(entry.second)
   }
@@ -255,18 +248,12 @@ export class Directory {
   }
 
   #expire(): void {
-    const now = this.#clock.now()
     let next = Number.POSITIVE_INFINITY
     for (const second of [...this.#seconds.keys()]) {
-      if (second * SECOND_MS > now) next = Math.min(next, second)
-      else for (const entry of [...this.#seconds.get(second)]) this.#lookAt(entry, now)
+      if (second * SECOND_MS > this.#clock.now()) next = Math.min(next, second)
+      else for (const entry of [...this.#seconds.get(second)]) this.#forgetOld(entry)
     }
-    if (next < (this.#timer?.second ?? Number.POSITIVE_INFINITY)) this.#schedule(next)
-  }
-
-  #lookAt(entry: Entry, now: number): void {
-    if (entry.end * SECOND_MS > now) this.#lookAgain(entry)
-    else this.#forgetOld(entry)
+    if (next < Number.POSITIVE_INFINITY) this.#schedule(next)
   }
 
   /** Somebody may say its last words again, within the grace that clocks get. */
